@@ -1,0 +1,162 @@
+"""Every exception the package raises, on one page.
+
+Families answer one question: what can the caller do? A row's failure is not an
+exception (see `values.outcomes`); an exception means the run cannot continue,
+or, between an engine and its stage, that one request did not succeed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+
+class SutroStreamError(Exception):
+    """Root of everything raised on purpose by this package."""
+
+
+class ConfigurationError(SutroStreamError, ValueError):
+    """An argument, file or combination of settings is wrong; nothing was sent."""
+
+
+class SourceError(SutroStreamError):
+    """The input cannot be read.
+
+    Attributes:
+        path: The file or address without its query, `None` for values in memory.
+        row_index: 0-based row at which reading stopped, `None` when not known.
+    """
+
+    def __init__(
+        self, message: str, *, path: str | None = None, row_index: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.path = path
+        self.row_index = row_index
+
+
+class SourceNotFoundError(SourceError, FileNotFoundError):
+    """There is nothing to read under the given path."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class SinkError(SutroStreamError):
+    """The output cannot be written.
+
+    Attributes:
+        path: The file that was to be written.
+    """
+
+    def __init__(self, message: str, *, path: str | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class StageError(SutroStreamError):
+    """A stage given by the user broke the contract of stages."""
+
+
+class EngineError(SutroStreamError):
+    """An engine did not answer a request."""
+
+
+class EngineUnavailableError(EngineError):
+    """The engine cannot answer any request: not installed, not started, died."""
+
+
+class InputTooLongError(EngineError):
+    """One prompt does not fit the model's context window.
+
+    Attributes:
+        prompt_tokens: Length of the prompt as the engine counted it, in tokens,
+            `None` when it did not say.
+        context_tokens: Size of the window, in tokens, `None` when not said.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        prompt_tokens: int | None = None,
+        context_tokens: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.prompt_tokens = prompt_tokens
+        self.context_tokens = context_tokens
+
+
+class TransportError(EngineError):
+    """No complete answer came back: connection or timeout; may be retried.
+
+    Attributes:
+        connected: Whether a connection stood; `False` means nobody answers there.
+    """
+
+    def __init__(self, message: str, *, connected: bool = True) -> None:
+        super().__init__(message)
+        self.connected = connected
+
+
+class RequestTimeoutError(TransportError):
+    """The answer took longer than the time limit of one attempt."""
+
+
+class ProtocolError(EngineError):
+    """The peer answered outside its contract; asking again will not help."""
+
+
+class ServiceError(EngineError):
+    """The peer answered with an error of its own.
+
+    Attributes:
+        status: HTTP status.
+        code: The peer's machine-readable reason, `None` when it gave none.
+        retry_after_s: Seconds the peer asked to wait, `None` when it did not.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        code: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.retry_after_s = retry_after_s
+
+
+class RateLimitedError(ServiceError):
+    """Too many requests at once (429); the same request may succeed later."""
+
+
+class AuthenticationError(ServiceError):
+    """The key is missing, wrong or not allowed (401, 403)."""
+
+
+class QuotaError(ServiceError):
+    """The account has nothing left to spend; waiting does not help."""
+
+
+class NotFoundError(ServiceError):
+    """The address or the model does not exist at the peer (404)."""
+
+
+def is_fatal(error: EngineError) -> bool:
+    """Whether an engine's error would meet every other row in the same way."""
+    return isinstance(
+        error,
+        (AuthenticationError, QuotaError, NotFoundError, EngineUnavailableError),
+    )
+
+
+def leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    """The exceptions inside nested groups, in order."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from leaves(error)
+        else:
+            yield error

@@ -1,0 +1,202 @@
+"""The Function: a prompt with declared inputs and a declared answer, as data."""
+
+from __future__ import annotations
+
+import re
+from codecs import BOM_UTF8
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+from os import PathLike
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import ConfigDict, Field, JsonValue, TypeAdapter
+
+from sutro_stream.errors import ConfigurationError
+from sutro_stream.values.instructions import Instructions
+from sutro_stream.values.parsing import parse_json, parse_mapping
+from sutro_stream.values.sampling import SamplingParams
+from sutro_stream.values.schema import OutputSchema
+from sutro_stream.values.template import Template
+
+NAME_RULE = (
+    "at most 64 lower-case letters, digits and hyphens, the first and the last of "
+    "them a letter or digit"
+)
+_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
+
+
+class InputType(StrEnum):
+    """What the values of an input must be; all are rendered as text."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionInput:
+    """One declared input.
+
+    Attributes:
+        name: Column it is read from, and its name in the template.
+        type: What its values must be.
+        required: Whether a row without a value is refused, given no default.
+        default: Value for rows without one, required or not; `None` is none, and
+            then "" takes its place where the input is not required.
+        description: For people.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(min_length=1)]
+    type: InputType = InputType.TEXT
+    required: bool = True
+    default: JsonValue = None
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confidence:
+    """Whether and on which output field confidence is scored."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    enabled: bool = True
+    field: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Spec:
+    """The file's fields as written; `Function` is what they mean."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    name: str
+    inputs: Annotated[list[FunctionInput], Field(min_length=1)]
+    revision: Annotated[int, Field(ge=1)] | None = None
+    description: str | None = None
+    model: str | None = None
+    system_prompt: str | None = None
+    prompt_template: str | None = None
+    output_schema: dict[str, JsonValue] | None = None
+    sampling_params: dict[str, JsonValue] = field(default_factory=dict)
+    confidence: Confidence | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Function:
+    """A published prompt: what it takes, what it asks and what it answers.
+
+    Attributes:
+        name: Lower-case slug of at most 64 characters.
+        inputs: Declared inputs, in order.
+        template: Compiled prompt template.
+        instructions: Model, system prompt, output schema and sampling parameters.
+        revision: Number of this immutable version, `None` when unpublished.
+        description: For people.
+        confidence: How confidence is scored, `None` for not at all.
+    """
+
+    name: str
+    inputs: tuple[FunctionInput, ...]
+    template: Template
+    instructions: Instructions
+    revision: int | None = None
+    description: str | None = None
+    confidence: Confidence | None = None
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Function:
+        """Read and check a Function file (JSON).
+
+        Raises:
+            ConfigurationError: The file is missing, unreadable or not a Function;
+                one line for each mistake.
+        """
+        what = str(path)
+        try:
+            data = Path(path).read_bytes().removeprefix(BOM_UTF8)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            message = f"Function file {what}: {reason.lower()}"
+            raise ConfigurationError(message) from None
+        return _function(parse_json(_adapter(), data, what=what), what=what)
+
+    @classmethod
+    def validate(
+        cls, data: Mapping[str, Any] | str | bytes, *, what: str = "Function"
+    ) -> Function:
+        """Check a Function given as a mapping or as JSON text.
+
+        Raises:
+            ConfigurationError: It is not a Function; one line for each mistake.
+        """
+        if isinstance(data, Mapping):
+            return _function(
+                parse_mapping(_adapter(), dict(data), what=what), what=what
+            )
+        raw = data.encode() if isinstance(data, str) else data
+        return _function(parse_json(_adapter(), raw, what=what), what=what)
+
+
+@cache
+def _adapter() -> TypeAdapter[_Spec]:
+    return TypeAdapter(_Spec)
+
+
+def _function(spec: _Spec, *, what: str) -> Function:
+    try:
+        return _checked(spec)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{what}: {error}") from None
+
+
+def _checked(spec: _Spec) -> Function:
+    if not _SLUG.fullmatch(spec.name):
+        raise ConfigurationError(f"name: {spec.name!r} is not a slug ({NAME_RULE})")
+    names = [declared.name for declared in spec.inputs]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ConfigurationError(f"inputs: declared twice: {_listed(repeated)}")
+    schema = None
+    if spec.output_schema is not None:
+        schema = OutputSchema.parse(spec.output_schema)
+    return Function(
+        name=spec.name,
+        inputs=tuple(spec.inputs),
+        template=_template(spec.prompt_template, names),
+        instructions=Instructions(
+            model=spec.model,
+            system_prompt=spec.system_prompt,
+            schema=schema,
+            sampling=SamplingParams.parse(spec.sampling_params),
+        ),
+        revision=spec.revision,
+        description=spec.description,
+        confidence=spec.confidence,
+    )
+
+
+def _template(text: str | None, names: Sequence[str]) -> Template:
+    if text is None:
+        literals = [f"{name}: " for name in names]
+        joined = (literals[0], *(f"\n{literal}" for literal in literals[1:]), "")
+        return Template(literals=joined, fields=tuple(names))
+    template = Template.parse(text)
+    unknown = [name for name in dict.fromkeys(template.fields) if name not in names]
+    if unknown:
+        raise ConfigurationError(
+            f"prompt_template: no such input: {_listed(unknown)} (declared: "
+            f"{_listed(names)}); a place is {{{{ field }}}}, without expressions or "
+            "filters"
+        )
+    return template
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names)

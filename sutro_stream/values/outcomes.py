@@ -1,0 +1,230 @@
+"""What became of each row: an answer, or the reason there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sutro_stream.values.prompts import PromptBatch
+
+
+class ErrorKind(StrEnum):
+    """Why a row has no answer."""
+
+    MISSING_VALUE = "missing_value"
+    """A required input is null; the row was never sent."""
+    WRONG_TYPE = "wrong_type"
+    """An input does not have its declared type; the row was never sent."""
+    INPUT_TOO_LONG = "input_too_long"
+    """The prompt exceeds the model's context window."""
+    REJECTED = "rejected"
+    """The endpoint refused this request as it is (400, 413, 422)."""
+    TRUNCATED = "truncated"
+    """The answer hit the token limit before it was complete."""
+    INVALID_OUTPUT = "invalid_output"
+    """The answer does not conform to the output schema."""
+    FILTERED = "filtered"
+    """The endpoint withheld the answer (content filter)."""
+    BAD_REPLY = "bad_reply"
+    """The endpoint's reply was not a chat completion."""
+    TIMEOUT = "timeout"
+    """No attempt was answered within its time limit."""
+    UNREACHABLE = "unreachable"
+    """No attempt got through: connection refused or broken."""
+    RATE_LIMITED = "rate_limited"
+    """Every attempt was answered with 429."""
+    SERVER_ERROR = "server_error"
+    """The last attempt ended in an error of the endpoint (5xx)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowError:
+    """The reason a row failed.
+
+    Attributes:
+        kind: What happened, for programs.
+        message: What happened, for people; never holds a value of the row.
+        field: The input or output field concerned, `None` when none is.
+    """
+
+    kind: ErrorKind
+    message: str
+    field: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens as the engine counted them."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenLogprob:
+    """Log-probability of one answered token.
+
+    Attributes:
+        token: The token's text.
+        logprob: Natural logarithm of its probability, at most 0.
+        alternatives: Other tokens considered in its place, likeliest first.
+    """
+
+    token: str
+    logprob: float
+    alternatives: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What an engine said to one prompt, unchanged.
+
+    Attributes:
+        text: The model's message.
+        finish_reason: `"stop"`, `"length"`, …; `None` when the engine gave none.
+        usage: Tokens, `None` when the engine did not count.
+        model: The model that answered, by the engine's name for it.
+        reasoning: The model's thinking, where the engine separates it.
+        refusal: Why the model declined, where the endpoint separates it.
+        logprobs: One entry per token, `None` unless asked for and given.
+    """
+
+    text: str
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    model: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    logprobs: tuple[TokenLogprob, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one row.
+
+    Attributes:
+        answer: The engine's last answer; also kept when it did not pass. `None`
+            when there was none.
+        value: The parsed answer when a schema was given and met, else `None`.
+        error: Why the row failed, `None` when it did not.
+        attempts: Requests sent for this row; 0 for a refused one.
+    """
+
+    answer: Answer | None = None
+    value: Any = None
+    error: RowError | None = None
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One row's outcome, at its place in the stream.
+
+    Attributes:
+        index: 0-based position of the row in the stream.
+        outcome: Everything known about the answer.
+        structured: Whether an output schema was given.
+    """
+
+    index: int
+    outcome: Outcome
+    structured: bool = False
+    _batch: PromptBatch = field(repr=False)
+    _offset: int = field(repr=False)
+
+    @property
+    def output(self) -> Any:
+        """The answer: parsed JSON under a schema, text without; `None` on error."""
+        outcome = self.outcome
+        if outcome.error is not None or outcome.answer is None:
+            return None
+        return outcome.value if self.structured else outcome.answer.text
+
+    @property
+    def error(self) -> RowError | None:
+        """Why there is no output, `None` when there is."""
+        return self.outcome.error
+
+    @property
+    def text(self) -> str | None:
+        """The model's message as it wrote it, also when it did not pass."""
+        answer = self.outcome.answer
+        return None if answer is None else answer.text
+
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens of the answer, `None` when not known."""
+        answer = self.outcome.answer
+        return None if answer is None else answer.usage
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the model stopped, `None` when not known."""
+        answer = self.outcome.answer
+        return None if answer is None else answer.finish_reason
+
+    @property
+    def prompt(self) -> str | None:
+        """The user message that was sent, `None` for a refused row."""
+        text: str | None = self._batch.texts[self._offset].as_py()
+        return text
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The input columns of this row, as Python values."""
+        return self._batch.rows.values_at(self._offset)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeBatch:
+    """Outcomes of some rows of one prompt batch.
+
+    Attributes:
+        prompts: The batch the rows come from.
+        offsets: Their offsets within it, in the order of `outcomes`.
+        outcomes: One for each offset.
+        structured: Whether an output schema was given.
+    """
+
+    prompts: PromptBatch
+    offsets: Sequence[int]
+    outcomes: Sequence[Outcome]
+    structured: bool
+
+    def __len__(self) -> int:
+        return len(self.outcomes)
+
+    @classmethod
+    def join(cls, batches: Sequence[OutcomeBatch]) -> OutcomeBatch:
+        """One batch of the rows of several that come from the same prompts."""
+        first, last = batches[0].offsets, batches[-1].offsets
+        offsets: Sequence[int] = [at for batch in batches for at in batch.offsets]
+        span = range(first[0], last[-1] + 1)
+        if len(span) == len(offsets) and offsets == list(span):
+            offsets = span
+        return cls(
+            prompts=batches[0].prompts,
+            offsets=offsets,
+            outcomes=[outcome for batch in batches for outcome in batch.outcomes],
+            structured=batches[0].structured,
+        )
+
+    def items(self) -> Iterator[Result]:
+        """The results one by one."""
+        batch, structured = self.prompts, self.structured
+        first = batch.first_index
+        for offset, outcome in zip(self.offsets, self.outcomes, strict=True):
+            yield Result(
+                index=first + offset,
+                outcome=outcome,
+                structured=structured,
+                _batch=batch,
+                _offset=offset,
+            )
