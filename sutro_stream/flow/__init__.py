@@ -1,0 +1,1 @@
+"""Concurrency on anyio: stages, windows, retries; knows no models and no HTTP."""

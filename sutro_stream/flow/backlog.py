@@ -1,0 +1,115 @@
+"""Which row is worked on next: fresh ones in order, and those due for a retry.
+
+No I/O and no clock: the time comes as an argument.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Generic, TypeVar
+
+BatchT = TypeVar("BatchT")
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Task(Generic[BatchT]):
+    """One row on its way; mutable, and owned by whoever works on it.
+
+    Attributes:
+        batch: The batch it belongs to.
+        offset: Its place in the batch.
+        payload: What an attempt needs, as `Backlog.add` was given it.
+        ticket: Its place in the order of beginning, given by the window.
+        attempts: Requests sent for it so far.
+    """
+
+    batch: BatchT
+    offset: int
+    payload: Any
+    ticket: int = -1
+    attempts: int = 0
+
+
+class Backlog(Generic[BatchT]):
+    """Rows not being worked on at the moment.
+
+    Concurrency: one event loop; no method waits.
+    """
+
+    def __init__(self) -> None:
+        self._batches: deque[Iterator[Task[BatchT]]] = deque()
+        self._fresh = 0
+        self._delayed: list[tuple[float, int, Task[BatchT]]] = []
+        self._order = count()
+        self._ended = False
+
+    def __repr__(self) -> str:
+        state = "ended" if self._ended else "open"
+        return f"<Backlog {state}, {self._fresh} fresh, {len(self._delayed)} delayed>"
+
+    @property
+    def fresh(self) -> int:
+        """Rows never begun."""
+        return self._fresh
+
+    @property
+    def delayed(self) -> int:
+        """Rows waiting for their next attempt."""
+        return len(self._delayed)
+
+    @property
+    def next_due_s(self) -> float | None:
+        """Time at which the first delayed row is due, `None` without any."""
+        return self._delayed[0][0] if self._delayed else None
+
+    @property
+    def ended(self) -> bool:
+        """Whether no batch will be added."""
+        return self._ended
+
+    @property
+    def drained(self) -> bool:
+        """Whether there is nothing left to take, now or later."""
+        return self._ended and not self._fresh and not self._delayed
+
+    def add(self, batch: BatchT, payloads: list[Any]) -> None:
+        """Append a batch, with one payload for each of its rows."""
+        self._fresh += len(payloads)
+        self._batches.append(
+            Task(batch=batch, offset=offset, payload=payload)
+            for offset, payload in enumerate(payloads)
+        )
+
+    def end(self) -> None:
+        """Say that no more batches will come."""
+        self._ended = True
+
+    def postpone(self, task: Task[BatchT], due_s: float) -> None:
+        """Give a begun row back until `due_s`."""
+        heapq.heappush(self._delayed, (due_s, next(self._order), task))
+
+    def due(self, now_s: float) -> int:
+        """How many delayed rows are due."""
+        if not self._delayed or self._delayed[0][0] > now_s:
+            return 0
+        return sum(due_s <= now_s for due_s, _, _ in self._delayed)
+
+    def take_due(self, now_s: float) -> Task[BatchT] | None:
+        """The delayed row that has been due the longest, `None` without any."""
+        if self._delayed and self._delayed[0][0] <= now_s:
+            return heapq.heappop(self._delayed)[2]
+        return None
+
+    def take_fresh(self) -> Task[BatchT] | None:
+        """The next fresh row in order, `None` without any."""
+        while self._batches:
+            task = next(self._batches[0], None)
+            if task is not None:
+                self._fresh -= 1
+                return task
+            self._batches.popleft()
+        return None

@@ -1,0 +1,107 @@
+"""Counters of one run: written by its stages, read by anyone at any time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sutro_stream.values.outcomes import ErrorKind, Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """A run's counters at one moment.
+
+    Attributes:
+        elapsed_s: Seconds since the run was opened.
+        rows_total: Rows the source holds, `None` while it cannot know.
+        rows_read: Rows read from the source.
+        rows_in_flight: Requests sent and not yet answered.
+        peak_in_flight: Most requests in flight at any moment.
+        rows_backing_off: Rows waiting before their next attempt.
+        rows_waiting_for_order: Answered rows held back by an earlier one.
+        rows_answered: Rows with an answer that passed.
+        rows_failed: Rows that ended without one; refused rows among them.
+        failures: Failed rows by kind.
+        retries: Attempts beyond the first of their row.
+        input_tokens: As counted by the engine.
+        output_tokens: As counted by the engine.
+    """
+
+    elapsed_s: float
+    rows_total: int | None
+    rows_read: int
+    rows_in_flight: int
+    peak_in_flight: int
+    rows_backing_off: int
+    rows_waiting_for_order: int
+    rows_answered: int
+    rows_failed: int
+    failures: Mapping[ErrorKind, int]
+    retries: int
+    input_tokens: int
+    output_tokens: int
+
+    @property
+    def rows_done(self) -> int:
+        """Rows that have their outcome."""
+        return self.rows_answered + self.rows_failed
+
+
+@dataclass(slots=True, kw_only=True)
+class Meter:
+    """The live counters behind `Statistics`.
+
+    Concurrency: written from one event loop; a plain object without locks.
+    """
+
+    started_s: float = 0.0
+    rows_total: int | None = None
+    rows_read: int = 0
+    in_flight: int = 0
+    peak_in_flight: int = 0
+    backing_off: int = 0
+    waiting_for_order: int = 0
+    answered: int = 0
+    failures: Counter[ErrorKind] = field(default_factory=Counter)
+    retries: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    def started_request(self) -> None:
+        """Count a request out."""
+        self.in_flight += 1
+        self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
+
+    def ended_request(self) -> None:
+        """Count it back in, however it ended."""
+        self.in_flight -= 1
+
+    def concluded(self, outcome: Outcome) -> None:
+        """Count a row's final outcome."""
+        if outcome.error is None:
+            self.answered += 1
+        else:
+            self.failures[outcome.error.kind] += 1
+        if outcome.answer is not None and outcome.answer.usage is not None:
+            self.input_tokens += outcome.answer.usage.input_tokens
+            self.output_tokens += outcome.answer.usage.output_tokens
+
+    def statistics(self, now_s: float) -> Statistics:
+        """The counters now."""
+        return Statistics(
+            elapsed_s=now_s - self.started_s,
+            rows_total=self.rows_total,
+            rows_read=self.rows_read,
+            rows_in_flight=self.in_flight,
+            peak_in_flight=self.peak_in_flight,
+            rows_backing_off=self.backing_off,
+            rows_waiting_for_order=self.waiting_for_order,
+            rows_answered=self.answered,
+            rows_failed=sum(self.failures.values()),
+            failures=dict(self.failures),
+            retries=self.retries,
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+        )

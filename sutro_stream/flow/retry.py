@@ -1,0 +1,76 @@
+"""Whether and when a failed request is sent again: decided here, acted elsewhere."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from sutro_stream.errors import (
+    ConfigurationError,
+    EngineError,
+    ServiceError,
+    TransportError,
+)
+
+_RETRYABLE_STATUSES = frozenset({408, 409, 425, 429})
+_SERVER_ERRORS = range(500, 600)
+_NOT_IMPLEMENTED = frozenset({501, 505})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often and how late to ask again.
+
+    Delays grow by doubling and are drawn at random between nothing and the full
+    step (full jitter), so that rows that failed together do not return together.
+    A `Retry-After` is waited out in full, and then spread by the same draw.
+
+    Attributes:
+        attempts: Most requests for one row, the first included; at least 1.
+        first_delay_s: Longest delay after the first failure, in seconds.
+        longest_delay_s: Longest delay at all, in seconds; also caps `Retry-After`.
+    """
+
+    attempts: int = 5
+    first_delay_s: float = 0.5
+    longest_delay_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        """Refuse limits that cannot be met."""
+        if self.attempts < 1:
+            raise ConfigurationError("attempts must be at least 1")
+        if self.first_delay_s < 0 or self.longest_delay_s < 0:
+            raise ConfigurationError("delays must not be negative")
+
+    def delay_s(
+        self, error: EngineError, *, attempts: int, rng: random.Random
+    ) -> float | None:
+        """Seconds to wait before the next attempt, `None` to give up.
+
+        Pure but for the draw from `rng`.
+
+        Args:
+            error: What the last attempt ended in.
+            attempts: Requests sent for this row so far.
+            rng: Source of the jitter.
+        """
+        if attempts >= self.attempts or not is_retryable(error):
+            return None
+        step = min(self.longest_delay_s, self.first_delay_s * 2.0 ** (attempts - 1))
+        jitter = rng.uniform(0, step)
+        asked = error.retry_after_s if isinstance(error, ServiceError) else None
+        if asked is None:
+            return jitter
+        return min(asked, self.longest_delay_s) + jitter
+
+
+def is_retryable(error: EngineError) -> bool:
+    """Whether the same request may succeed later."""
+    if isinstance(error, TransportError):
+        return True
+    if isinstance(error, ServiceError):
+        status = error.status
+        return status in _RETRYABLE_STATUSES or (
+            status in _SERVER_ERRORS and status not in _NOT_IMPLEMENTED
+        )
+    return False
