@@ -1,0 +1,1 @@
+"""Rows in: one file for each kind of source, one contract for all."""

@@ -1,0 +1,202 @@
+"""What a chunk is: its bounds, its columns, its types."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sutro_stream.errors import ConfigurationError, SourceError
+
+CHUNK_ROWS = 8192
+"""Rows of a chunk, at most, when the user says nothing."""
+
+CHUNK_BYTES = 4 << 20
+"""Size of a chunk that readers aim at; one of up to twice that is left whole."""
+
+_MAX_LISTED = 30
+
+
+def check_chunk_rows(chunk_rows: int) -> None:
+    """Refuse a chunk of no rows.
+
+    Raises:
+        ConfigurationError: `chunk_rows` is below 1.
+    """
+    if chunk_rows < 1:
+        message = f"chunk_rows must be at least 1, not {chunk_rows}"
+        raise ConfigurationError(message)
+
+
+def slices(batch: pa.RecordBatch, *, max_rows: int) -> Iterator[pa.RecordBatch]:
+    """Consecutive views of a batch, about equal, that keep to the bounds.
+
+    Bytes are bounded on average: one row, however large, is a slice of its own at
+    least. Nothing is copied.
+    """
+    rows = batch.num_rows
+    if rows == 0:
+        return
+    pieces = -(-rows // max_rows)
+    if batch.nbytes > 2 * CHUNK_BYTES:
+        pieces = max(pieces, -(-batch.nbytes // CHUNK_BYTES))
+    step = -(-rows // pieces)
+    for start in range(0, rows, step):
+        yield batch.slice(start, step)
+
+
+def project(
+    names: Sequence[str],
+    *,
+    declared: Sequence[str] | None,
+    asked: frozenset[str] | None,
+    error: Callable[[str], SourceError],
+) -> list[str]:
+    """The columns to read, in the order of the input.
+
+    Args:
+        names: Columns the input has.
+        declared: Columns the user restricted the source to, `None` for all.
+        asked: Columns the pipeline needs, `None` for all; unknown ones are left.
+        error: Makes the error from a reason.
+
+    Raises:
+        SourceError: A declared column does not exist, or a column to be read
+            exists twice.
+    """
+    if declared is not None:
+        missing = [name for name in declared if name not in names]
+        if missing:
+            raise error(f"no column {quoted(missing)} ({there_are(names)})")
+    kept = [
+        name
+        for name in names
+        if (declared is None or name in declared) and (asked is None or name in asked)
+    ]
+    repeated = [name for name, count in Counter(kept).items() if count > 1]
+    if repeated:
+        raise error(f"more than one column is named {quoted(repeated)}")
+    return kept
+
+
+def quoted(names: Iterable[str]) -> str:
+    """Column names for a message."""
+    return ", ".join(repr(name) for name in names)
+
+
+def there_are(names: Sequence[str]) -> str:
+    """The columns an input has, for a message; cut short when there are many."""
+    listed = ", ".join(names[:_MAX_LISTED])
+    more = len(names) - _MAX_LISTED
+    return f"columns: {listed}, and {more} more" if more > 0 else f"columns: {listed}"
+
+
+def plain_type(data_type: pa.DataType) -> pa.DataType:
+    """The type of the same values without an encoding of theirs.
+
+    Dictionaries, run ends and views differ between chunks or are little supported;
+    the values in them are not affected.
+    """
+    if pa.types.is_dictionary(data_type) or pa.types.is_run_end_encoded(data_type):
+        return plain_type(data_type.value_type)
+    if data_type == pa.string_view():
+        return pa.string()
+    if data_type == pa.binary_view():
+        return pa.binary()
+    if pa.types.is_struct(data_type):
+        fields = (data_type.field(at) for at in range(data_type.num_fields))
+        return pa.struct([_plain_field(field) for field in fields])
+    if pa.types.is_map(data_type):
+        key, item = plain_type(data_type.key_type), _plain_field(data_type.item_field)
+        return pa.map_(key, item, keys_sorted=data_type.keys_sorted)
+    if pa.types.is_fixed_size_list(data_type):
+        return pa.list_(_plain_field(data_type.value_field), data_type.list_size)
+    if pa.types.is_large_list(data_type):
+        return pa.large_list(_plain_field(data_type.value_field))
+    if pa.types.is_list(data_type):
+        return pa.list_(_plain_field(data_type.value_field))
+    return data_type
+
+
+def plain(column: pa.Array) -> pa.Array:
+    """The values of a column that is encoded as a whole, in a plain type."""
+    if pa.types.is_dictionary(column.type):
+        values = column.dictionary.cast(plain_type(column.type.value_type))
+        return values.take(column.indices)
+    if pa.types.is_run_end_encoded(column.type):
+        return plain(pc.run_end_decode(column))
+    return column
+
+
+def _plain_field(field: pa.Field) -> pa.Field:
+    return field.with_type(plain_type(field.type))
+
+
+def plain_schema(fields: Iterable[pa.Field]) -> pa.Schema:
+    """Nullable columns of plain types, without metadata."""
+    return pa.schema([pa.field(field.name, plain_type(field.type)) for field in fields])
+
+
+def assemble(
+    columns: Sequence[pa.Array], schema: pa.Schema, *, rows: int
+) -> pa.RecordBatch:
+    """A batch of `rows` rows, also without any column."""
+    if not columns:
+        empty = pa.array([{}] * rows, pa.struct([]))
+        return pa.RecordBatch.from_struct_array(empty)
+    return pa.RecordBatch.from_arrays(list(columns), schema=schema)
+
+
+def conform(
+    batch: pa.RecordBatch,
+    schema: pa.Schema,
+    *,
+    first_row: int,
+    error: Callable[[str, int | None], SourceError],
+) -> pa.RecordBatch:
+    """The batch with exactly the columns and types of `schema`, its text valid.
+
+    Args:
+        batch: Has the columns of `schema` by name, and maybe others.
+        schema: As made by `plain_schema`.
+        first_row: 0-based position of the first row, for errors.
+        error: Makes the error from a reason and a row.
+
+    Raises:
+        SourceError: A value does not fit its type, or text is not UTF-8.
+    """
+    columns = []
+    for field in schema:
+        column = batch.column(batch.schema.get_field_index(field.name))
+        try:
+            if column.type != field.type:
+                column = plain(column).cast(field.type)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            reason = (
+                f"column {field.name!r}: {column.type} values do not fit {field.type}"
+            )
+            raise error(reason, first_row) from None
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid:
+            raise error(*_invalid(column, field.name, first_row)) from None
+        columns.append(column)
+    return assemble(columns, schema, rows=batch.num_rows)
+
+
+def _invalid(column: pa.Array, name: str, first_row: int) -> tuple[str, int]:
+    def fails(offset: int) -> bool:
+        try:
+            column.slice(offset, 1).validate(full=True)
+        except pa.ArrowInvalid:
+            return True
+        return False
+
+    offset = next((at for at in range(len(column)) if fails(at)), 0)
+    row = first_row + offset
+    return (
+        f"row {row}, column {name!r}: the value is broken (text that is not UTF-8?)",
+        row,
+    )

@@ -1,0 +1,204 @@
+"""CSV text in blocks of whole records, parsed one by one.
+
+pyarrow's own streaming reader reads up to 32 blocks ahead, fails on a record longer
+than a block, and cannot say in which line of the file an error is. So we cut, and
+its parser parses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from sutro_stream.errors import SourceError
+from sutro_stream.sources.chunks import there_are
+from sutro_stream.sources.csv_options import CsvOptions
+from sutro_stream.sources.csv_records import Grammar, count_lines, is_blank
+from sutro_stream.sources.csv_text import (
+    BrokenTextError,
+    ByteStream,
+    broken_text_reason,
+    open_text,
+)
+from sutro_stream.sources.files import InputFile
+
+_BLOCK_BYTES = 1 << 20
+_MARK = b"\xef\xbb\xbf"
+_MIB = 1 << 20
+
+
+@contextmanager
+def open_csv_text(
+    file: InputFile, options: CsvOptions, *, first_row: int = 0
+) -> Iterator[CsvText]:
+    """One CSV file, open and at its start. Blocking.
+
+    Args:
+        file: What to open.
+        options: How it is written.
+        first_row: 0-based position of its first row in the whole input.
+
+    Raises:
+        SourceError: It cannot be opened, or is something else than text.
+    """
+    with open_text(file, options.encoding) as stream:
+        yield CsvText(file, options, stream, first_row=first_row)
+
+
+class CsvText:
+    """What is read and not parsed yet, and the place of that in the file."""
+
+    def __init__(
+        self,
+        file: InputFile,
+        options: CsvOptions,
+        stream: ByteStream,
+        *,
+        first_row: int,
+    ) -> None:
+        suffixes = [suffix.lower() for suffix in file.path.suffixes[-2:]]
+        delimiter = options.delimiter or ("\t" if ".tsv" in suffixes else ",")
+        self._file = file
+        self._options = options
+        self._stream = stream
+        self._grammar = Grammar.of(delimiter, options.quote_char)
+        self._parse_options = pa_csv.ParseOptions(
+            delimiter=delimiter,
+            quote_char=options.quote_char or False,
+            newlines_in_values=True,
+        )
+        self._rest = b""
+        self._start = b""
+        self._ended = False
+        self._broken = False
+        self._line = 1
+        self._row = first_row
+
+    def header(self) -> list[str]:
+        """Names of the columns: those given, or else the first line, now read.
+
+        Raises:
+            SourceError: There is no first line, or it is not text.
+        """
+        if self._options.column_names is not None:
+            return list(self._options.column_names)
+        while block := self._next_block():
+            at = 0
+            for record in self._grammar.records(block):
+                at += len(record)
+                if not is_blank(record):
+                    names = self._names(record)
+                    self._rest = block[at:] + self._rest
+                    self._line += count_lines(block[:at])
+                    return names
+            self._line += count_lines(block)
+        reason = "the file is empty"
+        raise self._file.error(reason)
+
+    def batches(
+        self, names: Sequence[str], kept: Sequence[str]
+    ) -> Iterator[pa.RecordBatch]:
+        """All rows from here on.
+
+        Args:
+            names: The columns there are.
+            kept: Those wanted, in order.
+
+        Raises:
+            SourceError: A record does not end, is too long, does not have the
+                columns, or is not text.
+        """
+        while block := self._next_block():
+            if not is_blank(block):
+                batch = self._parse(block, names, kept)
+                yield batch
+                self._row += batch.num_rows
+            self._line += count_lines(block)
+
+    def _names(self, record: bytes) -> list[str]:
+        places = [str(place) for place in range(self._grammar.fields(record))]
+        cells = self._parse(record, places, places).to_pylist()[0]
+        return [cells[place] or "" for place in places]
+
+    def _parse(
+        self, block: bytes, names: Sequence[str], kept: Sequence[str]
+    ) -> pa.RecordBatch:
+        # The parser drops a mark at the start of any text; here it is content.
+        text = b"\n" + block if block.startswith(_MARK) else block
+        # No columns at all would mean every column.
+        included = list(kept or names[:1])
+        try:
+            table = pa_csv.read_csv(
+                pa.BufferReader(text),
+                pa_csv.ReadOptions(
+                    use_threads=False,
+                    block_size=len(text) + 1,
+                    column_names=list(names),
+                ),
+                self._parse_options,
+                pa_csv.ConvertOptions(
+                    column_types=dict.fromkeys(included, pa.string()),
+                    include_columns=included,
+                    null_values=[""],
+                    strings_can_be_null=self._options.empty == "null",
+                ),
+            )
+        except pa.ArrowInvalid:
+            # Its message holds the row.
+            raise self._fault(block, names) from None
+        return table.combine_chunks().to_batches()[0].select(list(kept))
+
+    def _next_block(self) -> bytes:
+        """Whole records, as many as there are; `b""` at the end."""
+        while not (end := self._grammar.complete(self._rest)):
+            if self._ended:
+                if self._rest and self._grammar.first(self._rest) is None:
+                    reason = "the file ends within a quoted cell of the row that begins"
+                    raise self._error(f"{reason} in line {self._line}")
+                end = len(self._rest)
+                break
+            if len(self._rest) > self._options.max_row_bytes:
+                raise self._error(
+                    f"the row that begins in line {self._line} is longer than "
+                    f"{self._options.max_row_bytes / _MIB:.3g} MiB (max_row_bytes); "
+                    "is a quote left open?"
+                )
+            self._read_on()
+        block, self._rest = self._rest[:end], self._rest[end:]
+        return block
+
+    def _read_on(self) -> None:
+        if self._broken:
+            line = self._line + count_lines(self._rest)
+            reason = broken_text_reason(self._options.encoding, self._start)
+            raise self._error(f"line {line}: {reason}")
+        # As much again as there is: a long record is searched in linear time.
+        size = max(_BLOCK_BYTES, len(self._rest))
+        try:
+            data = self._stream.read(size)
+        except BrokenTextError as broken:
+            data, self._broken = broken.good, True
+        else:
+            self._ended = not data
+        self._start = self._start or data[:2]
+        self._rest += data
+
+    def _fault(self, block: bytes, names: Sequence[str]) -> SourceError:
+        fault = self._grammar.fault(block, fields=len(names))
+        if fault is None:
+            return self._error(f"cannot be parsed as CSV after line {self._line}")
+        line = self._line + fault.lines
+        if fault.fields is None:
+            reason = broken_text_reason(self._options.encoding, self._start)
+        else:
+            reason = (
+                f"{fault.fields} columns where {len(names)} are expected "
+                f"({there_are(names)})"
+            )
+        return self._error(f"line {line}: {reason}", rows=fault.records)
+
+    def _error(self, reason: str, *, rows: int = 0) -> SourceError:
+        return self._file.error(reason, row_index=self._row + rows)

@@ -1,0 +1,58 @@
+"""The contract of a source."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import pyarrow as pa
+
+
+class Reader(Protocol):
+    """An opened source.
+
+    Concurrency: one task reads.
+    """
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Schema of every chunk; known before the first."""
+
+    @property
+    def row_count(self) -> int | None:
+        """Rows there are in all, `None` when only reading can tell."""
+
+    async def read(self) -> pa.RecordBatch | None:
+        """The next chunk, never empty; `None` at the end and after it.
+
+        Blocking work happens in a worker thread. Chunks are bounded in rows and,
+        where the source can know, in bytes.
+
+        Cancellation: the chunk being read may be lost; the source must be closed.
+
+        Raises:
+            SourceError: The input is broken; names file and place.
+        """
+
+
+class Source(Protocol):
+    """A description of an input; opening it does the I/O."""
+
+    @property
+    def name(self) -> str:
+        """How messages call it: a path or address without query."""
+
+    def open(
+        self, columns: frozenset[str] | None
+    ) -> AbstractAsyncContextManager[Reader]:
+        """Open for one pass over all rows.
+
+        Args:
+            columns: Columns to read, `None` for all. The reader's schema holds
+                those that exist, in the order of the input; a name that does not
+                exist is left for the stage that wants it to report.
+
+        Raises:
+            SourceNotFoundError: There is no such input.
+            SourceError: It is not what it should be, or a file without any rows.
+        """
