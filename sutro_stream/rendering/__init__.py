@@ -1,0 +1,1 @@
+"""Rows into prompts, column by column on Arrow."""

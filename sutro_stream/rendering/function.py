@@ -1,0 +1,190 @@
+"""The stage that renders a Function: declared inputs checked, template filled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sutro_stream.flow.meter import Meter
+from sutro_stream.flow.stage import Columns
+from sutro_stream.rendering.prompting import (
+    PromptStep,
+    Refusal,
+    prompt_batch,
+    require_columns,
+)
+from sutro_stream.rendering.text import TEXT, text_of
+from sutro_stream.rendering.validation import check
+from sutro_stream.values.function import Function, FunctionInput, InputType
+from sutro_stream.values.layout import Shape
+from sutro_stream.values.outcomes import ErrorKind, RowError
+from sutro_stream.values.prompts import Prompt, PromptBatch
+from sutro_stream.values.rows import RowBatch
+from sutro_stream.values.template import Template
+
+Part: TypeAlias = str | pa.Scalar
+"""A field by name, or the literal text between fields."""
+
+_NOTHING = pa.scalar("", TEXT)
+_READS_AS = {
+    InputType.TEXT: "text",
+    InputType.INTEGER: "an integer",
+    InputType.NUMBER: "a number",
+    InputType.BOOLEAN: "true or false",
+    InputType.JSON: "JSON",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Render:
+    """Make a prompt of each row by a Function.
+
+    A row without a value for a required input, or with one that does not read as
+    its declared type, is refused in place; the others go on.
+
+    Attributes:
+        function: Declares inputs, template and instructions.
+    """
+
+    function: Function
+
+    @property
+    def yields(self) -> type[Prompt]:
+        """See `Stage`."""
+        return Prompt
+
+    def columns_needed(self, wanted: Columns) -> Columns:
+        """See `Stage`."""
+        if wanted is None:
+            return None
+        return wanted | {declared.name for declared in self.function.inputs}
+
+    def bind(self, shape: Shape, meter: Meter) -> PromptStep:
+        """See `Stage`."""
+        del meter
+        function = self.function
+        schema, rows = shape.as_rows()
+        fields = [_Field.of(declared) for declared in function.inputs]
+        constants = {
+            field.name: field.fallback
+            for field in fields
+            if field.fallback is not None and field.name not in schema.names
+        }
+        # Where no input is a column, all prompts would be the same: a mistake.
+        some = len(constants) < len(fields)
+        require_columns(
+            [field.name for field in fields if not some or field.name not in constants],
+            schema,
+            what=f"Function {function.name!r}",
+        )
+        filling = _Filling(
+            fields=tuple(field for field in fields if field.name not in constants),
+            parts=_parts(function.template, constants),
+        )
+        return PromptStep(
+            shape=Shape(
+                kind=PromptBatch, rows=schema, instructions=function.instructions
+            ),
+            rows=rows,
+            prompts=filling.prompts,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Field:
+    """A declared input, ready for columns.
+
+    Attributes:
+        name: Column and field.
+        type: What the values must read as.
+        fallback: Text where there is no value, `None` to refuse the row.
+        missing: Why such a row is refused.
+        wrong: Why a row with another type is refused.
+    """
+
+    name: str
+    type: InputType
+    fallback: str | None
+    missing: RowError
+    wrong: RowError
+
+    @classmethod
+    def of(cls, declared: FunctionInput) -> _Field:
+        name = declared.name
+        fallback = text_of(declared.default)
+        if fallback is None and not declared.required:
+            fallback = ""
+        return cls(
+            name=name,
+            type=declared.type,
+            fallback=fallback,
+            missing=RowError(
+                kind=ErrorKind.MISSING_VALUE,
+                message=f"the required input {name!r} has no value",
+                field=name,
+            ),
+            wrong=RowError(
+                kind=ErrorKind.WRONG_TYPE,
+                message=f"the input {name!r} is not {_READS_AS[declared.type]}",
+                field=name,
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Filling:
+    """The Function over the columns that a stream has."""
+
+    fields: tuple[_Field, ...]
+    parts: tuple[Part, ...]
+
+    def prompts(self, rows: RowBatch) -> PromptBatch:
+        columns: dict[str, pa.Array] = {}
+        refusals: list[Refusal] = []
+        for field in self.fields:
+            checked = check(rows.records.column(field.name), field.type)
+            texts = checked.texts
+            if checked.wrong is not None:
+                refusals.append((checked.wrong, field.wrong))
+            if checked.missing is not None and field.fallback is None:
+                refusals.append((checked.missing, field.missing))
+            elif checked.missing is not None:
+                fallback = pa.scalar(field.fallback, TEXT)
+                texts = pc.if_else(checked.missing, fallback, texts)
+            columns[field.name] = texts
+        texts = _fill(self.parts, columns, row_count=len(rows))
+        return prompt_batch(rows, texts, refusals)
+
+
+def _parts(template: Template, constants: Mapping[str, str]) -> tuple[Part, ...]:
+    """The template in turn as literals and fields.
+
+    A field that is the same for all rows becomes part of the literal around it.
+    """
+    parts: list[Part] = []
+    literal = template.literals[0]
+    for name, following in zip(template.fields, template.literals[1:], strict=True):
+        if name in constants:
+            literal += constants[name] + following
+            continue
+        if literal:
+            parts.append(pa.scalar(literal, TEXT))
+        parts.append(name)
+        literal = following
+    if literal:
+        parts.append(pa.scalar(literal, TEXT))
+    return tuple(parts)
+
+
+def _fill(
+    parts: Sequence[Part], columns: Mapping[str, pa.Array], *, row_count: int
+) -> pa.Array:
+    filled = [columns[part] if isinstance(part, str) else part for part in parts]
+    if not any(isinstance(part, str) for part in parts):
+        same = filled[0] if filled else _NOTHING
+        return pa.repeat(same, row_count)
+    return pc.binary_join_element_wise(*filled, _NOTHING)
