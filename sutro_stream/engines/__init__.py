@@ -1,0 +1,1 @@
+"""Who answers one prompt: chat endpoints over HTTP, and the embedded model."""

@@ -1,0 +1,174 @@
+"""Chat completion replies, whole or as server-sent events, parsed to answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from sutro_stream.errors import ProtocolError
+from sutro_stream.values.outcomes import Answer, TokenLogprob, Usage
+
+
+def parse_completion(body: bytes) -> Answer:
+    """The answer in a chat completion.
+
+    Raises:
+        ProtocolError: The body is no chat completion.
+    """
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise ProtocolError("the reply is not JSON") from None
+    try:
+        choice = data["choices"][0]
+        message = choice["message"]
+        return _answer(
+            text=message.get("content"),
+            reasoning=_reasoning(message),
+            refusal=message.get("refusal"),
+            finish_reason=choice.get("finish_reason"),
+            usage=_usage(data.get("usage")),
+            model=data.get("model"),
+            logprobs=_logprobs((choice.get("logprobs") or {}).get("content")),
+        )
+    except (KeyError, IndexError, TypeError, AttributeError):
+        raise ProtocolError("the reply is not a chat completion") from None
+
+
+def parse_events(body: bytes) -> tuple[Answer | None, dict[str, Any] | None]:
+    """The answer in the complete event stream of a streamed chat completion.
+
+    Returns:
+        The answer, or the error object that the server sent within the stream.
+
+    Raises:
+        ProtocolError: The body is no such stream, or it ended too early.
+    """
+    if not body.lstrip().startswith((b"data:", b":", b"event:")):
+        return parse_completion(body), None
+    parts = _StreamParts()
+    for line in body.splitlines():
+        if not line.startswith(b"data:"):
+            continue
+        payload = line[5:].strip()
+        if payload == b"[DONE]":
+            break
+        error = parts.add(payload)
+        if error is not None:
+            return None, error
+    return parts.answer(), None
+
+
+class _StreamParts:
+    """What the events of one stream add up to."""
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.reasoning: list[str] = []
+        self.refusal: list[str] = []
+        self.logprobs: list[TokenLogprob] = []
+        self.finish_reason: str | None = None
+        self.usage: Usage | None = None
+        self.model: str | None = None
+        self.seen_choice = False
+
+    def add(self, payload: bytes) -> dict[str, Any] | None:
+        try:
+            event = orjson.loads(payload)
+        except orjson.JSONDecodeError:
+            raise ProtocolError("an event of the reply is not JSON") from None
+        try:
+            error = event.get("error")
+            if error is not None:
+                return error if isinstance(error, dict) else {"message": str(error)}
+            self.model = event.get("model") or self.model
+            self.usage = _usage(event.get("usage")) or self.usage
+            for choice in event.get("choices") or ():
+                self._add_choice(choice)
+        except (KeyError, TypeError, AttributeError):
+            message = "an event of the reply is not a chat completion chunk"
+            raise ProtocolError(message) from None
+        return None
+
+    def _add_choice(self, choice: dict[str, Any]) -> None:
+        self.seen_choice = True
+        delta = choice.get("delta") or {}
+        self.text.append(delta.get("content") or "")
+        self.reasoning.append(_reasoning(delta) or "")
+        self.refusal.append(delta.get("refusal") or "")
+        self.logprobs += _logprobs((choice.get("logprobs") or {}).get("content")) or ()
+        self.finish_reason = choice.get("finish_reason") or self.finish_reason
+
+    def answer(self) -> Answer:
+        if not self.seen_choice or self.finish_reason is None:
+            raise ProtocolError("the reply's event stream ended before the answer")
+        return _answer(
+            text="".join(self.text),
+            reasoning="".join(self.reasoning) or None,
+            refusal="".join(self.refusal) or None,
+            finish_reason=self.finish_reason,
+            usage=self.usage,
+            model=self.model,
+            logprobs=tuple(self.logprobs) or None,
+        )
+
+
+def _answer(
+    *,
+    text: Any,
+    reasoning: str | None,
+    refusal: Any,
+    finish_reason: Any,
+    usage: Usage | None,
+    model: Any,
+    logprobs: tuple[TokenLogprob, ...] | None,
+) -> Answer:
+    if text is not None and not isinstance(text, str):
+        raise ProtocolError("the reply's content is not text")
+    return Answer(
+        text=text or "",
+        finish_reason=finish_reason if isinstance(finish_reason, str) else None,
+        usage=usage,
+        model=model if isinstance(model, str) else None,
+        reasoning=reasoning,
+        refusal=refusal if isinstance(refusal, str) and refusal else None,
+        logprobs=logprobs,
+    )
+
+
+def _reasoning(message: dict[str, Any]) -> str | None:
+    # vLLM and llama.cpp say reasoning_content, newer vLLM and others reasoning.
+    for name in ("reasoning_content", "reasoning"):
+        value = message.get(name)
+        if isinstance(value, str) and value:
+            return value
+    return None
+
+
+def _usage(data: Any) -> Usage | None:
+    if not isinstance(data, dict):
+        return None
+    details = data.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    return Usage(
+        input_tokens=data.get("prompt_tokens") or 0,
+        output_tokens=data.get("completion_tokens") or 0,
+        cached_tokens=cached or 0,
+    )
+
+
+def _logprobs(content: Any) -> tuple[TokenLogprob, ...] | None:
+    if not content:
+        return None
+    return tuple(
+        TokenLogprob(
+            token=entry["token"],
+            logprob=entry["logprob"],
+            alternatives=tuple(
+                (other["token"], other["logprob"])
+                for other in entry.get("top_logprobs") or ()
+            ),
+        )
+        for entry in content
+    )
