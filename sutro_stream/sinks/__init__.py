@@ -1,0 +1,1 @@
+"""Results out: one file for each format, one contract for all."""
