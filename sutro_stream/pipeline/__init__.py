@@ -1,0 +1,1 @@
+"""Pipelines: the only room that knows all stages."""

@@ -1,0 +1,99 @@
+"""A user's own stage over Arrow batches."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+from anyio.abc import ObjectReceiveStream, ObjectSendStream
+
+from sutro_stream.errors import StageError
+from sutro_stream.flow.meter import Meter
+from sutro_stream.flow.stage import Columns
+from sutro_stream.values.layout import Layout, Shape
+from sutro_stream.values.rows import Row, RowBatch
+
+BatchFunction: TypeAlias = Callable[[pa.RecordBatch], Awaitable[pa.RecordBatch]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapBatches:
+    """Put each batch through a function; rows may be changed, dropped or added.
+
+    Rows are numbered anew behind it: their index is their place in what the
+    function returned.
+
+    Attributes:
+        function: From batch to batch; its errors end the run.
+        schema: What it returns, `None` when that is the schema it receives.
+    """
+
+    function: BatchFunction
+    schema: pa.Schema | None = None
+
+    @property
+    def yields(self) -> type[Row]:
+        """See `Stage`."""
+        return Row
+
+    def columns_needed(self, wanted: Columns) -> Columns:  # noqa: ARG002
+        """See `Stage`: a function may look at any column."""
+        return None
+
+    def bind(self, shape: Shape, meter: Meter) -> MapStep:  # noqa: ARG002
+        """See `Stage`."""
+        layout = shape.layout()
+        rows = layout.schema if self.schema is None else self.schema
+        return MapStep(
+            function=self.function,
+            layout=layout,
+            shape=replace(shape, kind=RowBatch, rows=rows, instructions=None),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapStep:
+    """One run of `MapBatches`."""
+
+    function: BatchFunction
+    layout: Layout
+    shape: Shape
+
+    async def __call__(
+        self, source: ObjectReceiveStream[Any], sink: ObjectSendStream[Any]
+    ) -> None:
+        """See `Step`."""
+        first_index = 0
+        async with source, sink:
+            async for batch in source:
+                records = await self.function(self.layout.records(batch))
+                records = self._checked(records)
+                if records.num_rows:
+                    await sink.send(RowBatch(records=records, first_index=first_index))
+                    first_index += records.num_rows
+
+    def _checked(self, records: Any) -> pa.RecordBatch:
+        expected = self.shape.rows
+        if not isinstance(records, pa.RecordBatch):
+            raise StageError(
+                "map_batches: the function must return a pyarrow.RecordBatch, "
+                f"not {type(records).__name__}"
+            )
+        if records.schema.equals(expected):
+            return records
+        if records.schema.names == expected.names:
+            try:
+                return records.cast(expected)
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+                pass
+        raise StageError(
+            "map_batches: the function returned columns "
+            f"({_described(records.schema)}) other than expected "
+            f"({_described(expected)}); pass schema=... to say what it returns"
+        )
+
+
+def _described(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name}: {field.type}" for field in schema)
