@@ -1,0 +1,224 @@
+"""From options to the parts of a pipeline; nothing is opened or sent here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from glob import glob, has_magic
+from pathlib import Path
+from typing import TypeAlias
+
+import click
+
+from sutro_stream.cli.options import InputFormat, RunOptions, unescaped
+from sutro_stream.engines.chat import ChatEngine
+from sutro_stream.engines.local import LocalEngine
+from sutro_stream.errors import ConfigurationError, SourceNotFoundError
+from sutro_stream.flow.retry import RetryPolicy
+from sutro_stream.pipeline.infer import Infer
+from sutro_stream.pipeline.limiting import Limit
+from sutro_stream.pipeline.pipeline import Pipeline
+from sutro_stream.rendering.columns import Prompts
+from sutro_stream.rendering.function import Render
+from sutro_stream.settings import Settings
+from sutro_stream.sources.csv import CSV_SUFFIXES, CsvSource
+from sutro_stream.sources.csv_options import CsvOptions
+from sutro_stream.sources.parquet import PARQUET_SUFFIXES, ParquetSource
+from sutro_stream.sources.source import Source
+from sutro_stream.sources.url import UrlSource
+from sutro_stream.values.function import Function
+from sutro_stream.values.instructions import Instructions
+from sutro_stream.values.prompts import Prompt
+from sutro_stream.values.rows import Row
+from sutro_stream.values.sampling import SamplingParams
+from sutro_stream.values.schema import OutputSchema
+
+Prompting: TypeAlias = Render | Prompts
+ModelEngine: TypeAlias = ChatEngine | LocalEngine
+
+_URL_SCHEMES = ("http://", "https://")
+
+
+def rows_of(options: RunOptions) -> Pipeline[Row]:
+    """The input, cut to the rows wanted.
+
+    Raises:
+        UsageError: The inputs or their options do not fit together.
+        ConfigurationError: The format cannot be told.
+        SourceNotFoundError: There is no such file.
+    """
+    rows: Pipeline[Row] = Pipeline(_source(options))
+    return rows if options.limit is None else rows | Limit(rows=options.limit)
+
+
+def prompts_of(options: RunOptions) -> tuple[Pipeline[Prompt], Instructions]:
+    """The input's prompts, and what they share.
+
+    Raises:
+        ConfigurationError: Function, schema or a sampling parameter is not valid.
+    """
+    prompting, instructions = _prompting(options)
+    return rows_of(options) | prompting, instructions
+
+
+def engine_of(options: RunOptions, settings: Settings) -> ModelEngine:
+    """The engine asked for.
+
+    Raises:
+        ConfigurationError: Its address or key is not valid.
+    """
+    if options.is_local:
+        return LocalEngine(options.model)
+    return ChatEngine(
+        options.engine,
+        options.model,
+        api_key=settings.api_key(options.api_key_env),
+        dialect=options.dialect or "vllm",
+    )
+
+
+def inference_of(options: RunOptions, engine: ModelEngine) -> Infer:
+    """The stage that asks the engine."""
+    stage = Infer(
+        engine=engine,
+        concurrency=options.concurrency,
+        ordered=not options.unordered,
+        seed_per_row=options.seed_per_row,
+    )
+    if options.timeout is not None:
+        stage = replace(stage, timeout_s=options.timeout)
+    if options.attempts is not None:
+        stage = replace(stage, retry=RetryPolicy(attempts=options.attempts))
+    return stage
+
+
+# Input.
+
+
+def _source(options: RunOptions) -> Source:
+    addresses = [name for name in options.inputs if _is_url(name)]
+    if addresses:
+        if len(options.inputs) > 1:
+            raise click.UsageError("an address must be the only input")
+        kind: InputFormat | None = options.format
+    else:
+        kind = options.format or _format_of_all(options.inputs)
+    if kind == "parquet":
+        for name in options.csv_options:
+            raise click.UsageError(f"--{name} is for CSV; the input is Parquet")
+        if not addresses:
+            return ParquetSource(paths=options.inputs)
+    csv_options = CsvOptions(
+        delimiter=None if options.delimiter is None else unescaped(options.delimiter),
+        encoding=options.encoding or "utf-8",
+        empty=options.empty or "null",
+    )
+    if addresses:
+        return UrlSource(url=addresses[0], format=kind, options=csv_options)
+    return CsvSource(paths=options.inputs, options=csv_options)
+
+
+def _is_url(name: str) -> bool:
+    return name.lower().startswith(_URL_SCHEMES)
+
+
+def _format_of_all(names: Iterable[str]) -> InputFormat:
+    """The one format of all inputs, told by their names."""
+    found = {kind for name in names for kind in _formats(name)}
+    if len(found) > 1:
+        raise click.UsageError(
+            "the input has CSV and Parquet files; say which to read with --format"
+        )
+    return found.pop()
+
+
+def _formats(name: str) -> set[InputFormat]:
+    kind = _format(name)
+    if kind is not None:
+        return {kind}
+    path = Path(name)
+    if path.is_dir():
+        candidates = [entry.name for entry in path.iterdir()]
+    elif path.exists():
+        candidates = []
+    elif has_magic(name):
+        candidates = glob(name, recursive=True)  # noqa: PTH207 - absolute patterns
+    else:
+        raise SourceNotFoundError(f"{name}: no such file or folder", path=name)
+    kinds = {found for each in candidates if (found := _format(each)) is not None}
+    if not kinds:
+        known = ", ".join((*PARQUET_SUFFIXES, *CSV_SUFFIXES))
+        raise ConfigurationError(
+            f"{name}: not a known input format; names end in {known}, or say "
+            "which it is with --format"
+        )
+    return kinds
+
+
+def _format(name: str) -> InputFormat | None:
+    name = name.lower()
+    if name.endswith(PARQUET_SUFFIXES):
+        return "parquet"
+    return "csv" if name.endswith(CSV_SUFFIXES) else None
+
+
+# Prompts.
+
+
+def _prompting(options: RunOptions) -> tuple[Prompting, Instructions]:
+    sampling = SamplingParams.parse(options.sampling_params, what="sampling parameters")
+    if options.function is not None:
+        function = Function.load(options.function)
+        instructions = function.instructions
+        instructions = replace(
+            instructions,
+            model=options.model or instructions.model,
+            sampling=instructions.sampling.merged(sampling),
+        )
+        return Render(function=replace(function, instructions=instructions)), (
+            instructions
+        )
+    instructions = Instructions(
+        model=options.model,
+        system_prompt=_system_prompt(options.system_prompt),
+        schema=None if options.schema is None else _schema(options.schema),
+        sampling=sampling,
+    )
+    separator = "\n" if options.separator is None else unescaped(options.separator)
+    return (
+        Prompts(column=options.column, separator=separator, instructions=instructions),
+        instructions,
+    )
+
+
+def _system_prompt(given: str | None) -> str | None:
+    if given is None or not given.startswith("@"):
+        return given
+    path = Path(given[1:])
+    try:
+        return _read(path, "--system-prompt").decode("utf-8")
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"--system-prompt {path}: not UTF-8 text") from None
+
+
+def _schema(path: Path) -> OutputSchema:
+    what = f"--schema {path}"
+    try:
+        definition = json.loads(_read(path, "--schema"))
+    except ValueError as error:
+        raise ConfigurationError(f"{what}: not JSON: {error}") from None
+    if not isinstance(definition, dict):
+        raise ConfigurationError(f"{what}: a JSON Schema here is a JSON object")
+    try:
+        return OutputSchema.parse(definition, what="schema")
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{what}: {error}") from None
+
+
+def _read(path: Path, option: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise ConfigurationError(f"{option} {path}: {reason}") from None

@@ -1,0 +1,123 @@
+"""A run from its options to its exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from sutro_stream.cli.assembly import engine_of, inference_of, prompts_of
+from sutro_stream.cli.messages import complain, say
+from sutro_stream.cli.options import RunOptions
+from sutro_stream.cli.preview import described, preview
+from sutro_stream.cli.progress import LiveProgress
+from sutro_stream.cli.signals import Stopped, run_until_signal
+from sutro_stream.cli.summary import summary
+from sutro_stream.engines.dialects import request_fields
+from sutro_stream.engines.engine import Engine
+from sutro_stream.flow.meter import Statistics
+from sutro_stream.pipeline.pipeline import FilePipeline
+from sutro_stream.pipeline.report import RunReport, RunStatus
+from sutro_stream.settings import Settings
+from sutro_stream.sinks.formats import sink_for
+
+_DONE, _NOTHING_ANSWERED = 0, 1
+
+
+def execute(options: RunOptions, settings: Settings) -> int:
+    """Do what the options ask for, and say how it went.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        SutroStreamError: The run cannot go on.
+    """
+    if options.dry_run:
+        return _try_out(options, settings)
+    output = options.output
+    if output is None:
+        raise AssertionError
+    sink = sink_for(output, options.kept_columns)
+    prompts, _ = prompts_of(options)
+    engine = engine_of(options, settings)
+    pipeline = prompts | inference_of(options, engine) | sink
+    before = _state(output)
+    with _progress(quiet=options.quiet) as progress:
+        update = None if progress is None else progress.update
+        ending = run_until_signal(partial(_answer, pipeline, engine, update))
+    if isinstance(ending, Stopped):
+        written = "is complete" if _state(output) != before else "was not written"
+        complain(f"{ending}; {output} {written}", label=None)
+        return ending.exit_code
+    return _report(ending, quiet=options.quiet)
+
+
+async def _answer(
+    pipeline: FilePipeline,
+    engine: Engine,
+    on_progress: Callable[[Statistics], None] | None,
+) -> RunReport:
+    async with engine:
+        return await pipeline.run(on_progress=on_progress)
+
+
+def _report(report: RunReport, *, quiet: bool) -> int:
+    if not quiet:
+        say(summary(report))
+    if report.status is RunStatus.FAILED:
+        complain(f"no row was answered; the reasons are in {report.path}")
+        return _NOTHING_ANSWERED
+    if quiet and report.rows_failed:
+        complain(
+            f"{report.rows_failed:,} of {report.rows:,} rows were not answered; "
+            f"the reasons are in {report.path}",
+            label="warning",
+        )
+    return _DONE
+
+
+def _try_out(options: RunOptions, settings: Settings) -> int:
+    columns = options.kept_columns
+    if options.output is not None:
+        sink_for(options.output, columns)
+    prompts, instructions = prompts_of(options)
+    engine = engine_of(options, settings)
+    dialect = options.dialect or ("llama.cpp" if options.is_local else "vllm")
+    request_fields(instructions.sampling, dialect)
+    ending = run_until_signal(
+        partial(preview, prompts, show=options.show, columns=columns)
+    )
+    if isinstance(ending, Stopped):
+        complain(str(ending), label=None)
+        return ending.exit_code
+    model = options.model or (None if options.is_local else instructions.model)
+    say(
+        described(
+            ending, instructions, engine=engine.name, model=model or "its default"
+        )
+    )
+    if ending.rows_to_send:
+        return _DONE
+    complain("no row can be sent; the reasons are above")
+    return _NOTHING_ANSWERED
+
+
+def _progress(*, quiet: bool) -> AbstractContextManager[LiveProgress | None]:
+    if quiet or not sys.stderr.isatty():
+        return nullcontext()
+    console = Console(stderr=True)
+    return nullcontext() if console.is_dumb_terminal else LiveProgress(console)
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """What tells a file from the one that was there before."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns

@@ -1,0 +1,181 @@
+"""The options of `sutro-stream run`, as typed, and what can be said of them alone."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import click
+
+from sutro_stream.errors import ConfigurationError
+
+LOCAL_ENGINE = "local"
+_ESCAPES = {r"\n": "\n", r"\t": "\t"}
+
+InputFormat = Literal["csv", "parquet"]
+EmptyCell = Literal["null", "empty"]
+DialectName = Literal["openai", "vllm", "llama.cpp"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """One call of the command; `None` and empty tuples stand for "not given"."""
+
+    inputs: tuple[str, ...]
+    format: InputFormat | None
+    delimiter: str | None
+    encoding: str | None
+    empty: EmptyCell | None
+    limit: int | None
+    function: Path | None
+    column: tuple[str, ...]
+    separator: str | None
+    system_prompt: str | None
+    schema: Path | None
+    sampling: tuple[str, ...]
+    temperature: float | None
+    max_tokens: int | None
+    engine: str
+    model: str | None
+    dialect: DialectName | None
+    api_key_env: str | None
+    concurrency: int | None
+    timeout: float | None
+    attempts: int | None
+    unordered: bool
+    seed_per_row: bool
+    output: Path | None
+    columns: str | None
+    overwrite: bool
+    dry_run: bool
+    show: int
+    quiet: bool
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the embedded engine answers."""
+        return self.engine == LOCAL_ENGINE
+
+    @property
+    def csv_options(self) -> Mapping[str, str]:
+        """The options given that make sense for CSV only, by name."""
+        given = {
+            "delimiter": self.delimiter,
+            "encoding": self.encoding,
+            "empty": self.empty,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def sampling_params(self) -> dict[str, Any]:
+        """Sampling parameters given on the command line, by name.
+
+        Raises:
+            UsageError: One is not of the form `KEY=VALUE`.
+        """
+        params: dict[str, Any] = {}
+        for item in self.sampling:
+            name, equals, value = item.partition("=")
+            if not name or not equals:
+                raise click.UsageError("--sampling takes KEY=VALUE, as in top_p=0.9")
+            params[name] = _json_or_text(value)
+        if self.temperature is not None:
+            params["temperature"] = self.temperature
+        if self.max_tokens is not None:
+            params["max_tokens"] = self.max_tokens
+        return params
+
+    @property
+    def kept_columns(self) -> tuple[str, ...] | None:
+        """Input columns for the output, `None` for all."""
+        if self.columns is None:
+            return None
+        return tuple(next(csv.reader([self.columns], skipinitialspace=True), ()))
+
+    def check(self) -> None:
+        """Refuse combinations that make no sense, before any work is done.
+
+        Raises:
+            UsageError: Says which options, and what to do.
+            ConfigurationError: The output is a file that is needed.
+        """
+        self._check_prompting()
+        self._check_engine()
+        self._check_output()
+
+    def _check_prompting(self) -> None:
+        if self.function is None:
+            if not self.column:
+                raise click.UsageError(
+                    "say what to ask: --function FILE, or --column NAME"
+                )
+            return
+        in_function = {
+            "--column": self.column,
+            "--separator": self.separator,
+            "--system-prompt": self.system_prompt,
+            "--schema": self.schema,
+        }
+        for name, value in in_function.items():
+            if value not in (None, ()):
+                raise click.UsageError(
+                    f"{name} cannot be combined with --function: a Function brings "
+                    "its own prompt and schema"
+                )
+
+    def _check_engine(self) -> None:
+        if self.is_local:
+            for name, value in {
+                "--dialect": self.dialect,
+                "--api-key-env": self.api_key_env,
+            }.items():
+                if value is not None:
+                    raise click.UsageError(
+                        f"{name} is for an endpoint; name it with --engine URL"
+                    )
+            return
+        # The value is left out: an address may hold a password or a key.
+        if urlsplit(self.engine).scheme not in {"http", "https"}:
+            raise click.UsageError(
+                "unknown engine: --engine takes 'local', or an endpoint's address "
+                "such as http://127.0.0.1:8000/v1"
+            )
+
+    def _check_output(self) -> None:
+        output = self.output
+        if output is None:
+            if not self.dry_run:
+                raise click.UsageError("say where results go: --output FILE")
+            return
+        if any(_is_same_file(output, path) for path in self.inputs):
+            raise ConfigurationError(f"{output}: the output is the input")
+        if not self.dry_run and not self.overwrite and output.is_file():
+            raise ConfigurationError(
+                f"{output} exists already; choose another name, or add --overwrite"
+            )
+
+
+def unescaped(text: str) -> str:
+    r"""The text with `\n` and `\t` as the characters they stand for."""
+    for written, meant in _ESCAPES.items():
+        text = text.replace(written, meant)
+    return text
+
+
+def _json_or_text(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _is_same_file(output: Path, other: str) -> bool:
+    try:
+        return output.samefile(other)
+    except OSError:
+        return False

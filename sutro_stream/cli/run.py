@@ -1,0 +1,223 @@
+"""`sutro-stream run`: its options and help; light, so that `--help` is quick."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sutro_stream.cli.options import LOCAL_ENGINE, RunOptions
+from sutro_stream.settings import API_KEY_VARIABLE, Settings
+
+_SECTIONS: Mapping[str, tuple[str, ...]] = {
+    "What to ask": (
+        "function",
+        "column",
+        "separator",
+        "system_prompt",
+        "schema",
+        "temperature",
+        "max_tokens",
+        "sampling",
+        "seed_per_row",
+    ),
+    "Who answers": (
+        "engine",
+        "model",
+        "api_key_env",
+        "dialect",
+        "concurrency",
+        "timeout",
+        "attempts",
+    ),
+    "Input": ("format", "limit", "delimiter", "encoding", "empty"),
+    "Output": ("output", "overwrite", "columns", "unordered", "quiet"),
+    "Trying out": ("dry_run", "show"),
+}
+
+
+class _SectionedCommand(click.Command):
+    """A command whose help shows its many options in groups."""
+
+    def format_options(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """Write one titled list for each group."""
+        records = {
+            parameter.name: record
+            for parameter in self.get_params(ctx)
+            if isinstance(parameter, click.Option)
+            and (record := parameter.get_help_record(ctx)) is not None
+        }
+        for title, names in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([records.pop(name) for name in names])
+        with formatter.section("Help"):
+            formatter.write_dl(list(records.values()))
+
+
+@click.command(
+    cls=_SectionedCommand,
+    no_args_is_help=True,
+    options_metavar="OPTIONS",
+    epilog="""\b
+Examples:
+  sutro-stream run reviews.csv --function sentiment.json --output out.parquet
+  sutro-stream run 'data/*.parquet' --column text --limit 100 --dry-run
+  sutro-stream run questions.csv --column question --output answers.jsonl \\
+      --engine http://127.0.0.1:8000/v1 --model my-model --concurrency 256
+
+\b
+Exit codes: 0 at least one row was answered; 1 none was, or the run could not
+go on; 2 the command is wrong; 130 interrupted with Ctrl-C.""",
+)
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
+@click.option(
+    "--function",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Function file (JSON): inputs, prompt template, output schema.",
+)
+@click.option(
+    "--column",
+    multiple=True,
+    metavar="NAME",
+    help="Use this column's text as the prompt; repeat to join several.",
+)
+@click.option(
+    "--separator",
+    metavar="TEXT",
+    help=r"Between joined columns; \n and \t are understood.  [default: \n]",
+)
+@click.option(
+    "--system-prompt",
+    metavar="TEXT|@FILE",
+    help="System message for all rows, or the file that holds it.",
+)
+@click.option(
+    "--schema",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="JSON Schema that the answers must have; its properties become columns.",
+)
+@click.option("--temperature", type=float, metavar="X", help="Sampling temperature.")
+@click.option("--max-tokens", type=int, metavar="N", help="Most tokens of one answer.")
+@click.option(
+    "--sampling",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Any other sampling parameter, by vLLM's name, as in top_p=0.9.",
+)
+@click.option(
+    "--seed-per-row",
+    is_flag=True,
+    help="Derive a seed for each row from --sampling seed=N and its position.",
+)
+@click.option(
+    "--engine",
+    default=LOCAL_ENGINE,
+    show_default=True,
+    metavar="local|URL",
+    help="The embedded model, or the address of an OpenAI-compatible endpoint.",
+)
+@click.option(
+    "--model",
+    metavar="NAME|FILE",
+    help="Model to ask for; with the local engine, a GGUF file.",
+)
+@click.option(
+    "--api-key-env",
+    metavar="VARIABLE",
+    help="Environment variable that holds the endpoint's key.  "
+    f"[default: {API_KEY_VARIABLE}]",
+)
+@click.option(
+    "--dialect",
+    type=click.Choice(["openai", "vllm", "llama.cpp"]),
+    help="Which sampling parameters the endpoint knows.  [default: vllm]",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Requests in flight at once.  [default: what suits the engine]",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Longest time of one attempt at a row.  [default: 600]",
+)
+@click.option(
+    "--attempts",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Most requests for one row, the first included.  [default: 5]",
+)
+@click.option(
+    "--format",
+    type=click.Choice(["csv", "parquet"]),
+    help="Format of the input, where its name does not tell.",
+)
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N rows."
+)
+@click.option(
+    "--delimiter",
+    metavar="CHARACTER",
+    help=r"Between CSV cells.  [default: a comma; a tab in .tsv files]",
+)
+@click.option("--encoding", help="Text encoding of CSV files.  [default: utf-8]")
+@click.option(
+    "--empty",
+    type=click.Choice(["null", "empty"]),
+    help="What an empty CSV cell is: no value, or empty text.  [default: null]",
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where results go: .parquet, .csv or .jsonl.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
+@click.option(
+    "--columns",
+    metavar="A,B,...",
+    help='Input columns to keep beside the results; "" for none.  [default: all]',
+)
+@click.option(
+    "--unordered", is_flag=True, help="Write results as they come, not in input order."
+)
+@click.option("--quiet", "-q", is_flag=True, help="No progress and no summary.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Show the first prompts, count rows and tokens; send nothing.",
+)
+@click.option(
+    "--show",
+    type=click.IntRange(min=0),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Prompts that a dry run shows.",
+)
+@click.pass_obj
+def run(settings: Settings, /, **values: Any) -> int:
+    """Ask a language model about each row of INPUT, and write its answers.
+
+    INPUT is a CSV or Parquet file, several of them, a folder, a quoted glob
+    pattern, or an http(s) address.
+
+    Every row of the input becomes one row of the output, with the answer in the
+    column `output`, and with the reason in the column `error` where it failed.
+    """
+    options = RunOptions(**values)
+    options.check()
+    # What this needs takes a second to import, and --help does not need it.
+    from sutro_stream.cli.execution import execute  # noqa: PLC0415
+
+    return execute(options, settings)
