@@ -14,7 +14,7 @@ _LARGEST_ROW_LIMIT_BYTES = 512 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CsvOptions:
-    r"""How CSV text is written.
+    """How CSV text is written.
 
     Attributes:
         delimiter: One ASCII character between cells; `None` takes a tab for names
@@ -25,7 +25,7 @@ class CsvOptions:
         column_names: Names of the columns of files without a header line; `None`
             reads them from the first line.
         empty: What an empty cell is, quoted or not: a missing value or "".
-        max_row_bytes: Most bytes of one row; reading takes about four times as much
+        max_row_bytes: Most bytes of one row; reading takes about seven times as much
             memory for a moment.
     """
 
@@ -55,6 +55,8 @@ class CsvOptions:
         if not is_text_encoding(self.encoding):
             message = f"encoding: Python knows no text encoding {self.encoding!r}"
             raise ConfigurationError(message)
+        if self.column_names is not None and not self.column_names:
+            raise ConfigurationError("column_names must name at least one column")
         if self.empty not in ("null", "empty"):
             message = f"empty must be 'null' or 'empty', not {self.empty!r}"
             raise ConfigurationError(message)

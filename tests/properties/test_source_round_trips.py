@@ -30,7 +30,7 @@ from sutro_stream.testing.source_suite import read_rows
 Row: TypeAlias = dict[str, Any]
 
 some = settings(max_examples=25, deadline=None)  # a busy machine is no failure
-many = settings(max_examples=150, deadline=None)
+many = settings(max_examples=100, deadline=None)
 
 texts = st.one_of(
     st.sampled_from(NASTY_TEXTS),

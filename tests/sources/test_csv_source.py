@@ -304,12 +304,12 @@ async def test_utf_16_taken_for_utf_8_is_recognised(written: Written) -> None:
     assert str(error).endswith("not valid utf-8 text; the file begins like utf-16")
 
 
-@pytest.mark.parametrize("rows", [3, 40_000])
+@pytest.mark.parametrize("rows", [3, 3_000])
 async def test_another_broken_encoding_is_named_by_its_line(
     written: Written, rows: int
 ) -> None:
     """Also far into the file."""
-    good = ("a,b\n" + '"1\n1",é\n' * rows).encode("cp1252")
+    good = ("a,b\n" + f'"1\n1",{"é" * 400}\n' * rows).encode("cp1252")
     error = await _error(written(good + b"3,\x81\n"), encoding="cp1252")
     assert f"line {2 * rows + 2}: not valid cp1252 text" in str(error)
     assert error.row_index == rows
@@ -423,6 +423,7 @@ async def test_short_rows_make_chunks_of_bounded_length(written: Written) -> Non
         {"encoding": "base64"},
         {"encoding": ""},
         {"empty": "none"},
+        {"column_names": []},
         {"max_row_bytes": 0},
     ],
 )
