@@ -1,11 +1,12 @@
-"""Stages of your own: tidy reviews before they are sent, sort out answers after.
+r"""Stages of your own: tidy reviews before they are sent, sort out answers after.
 
 Both are async functions from one Arrow batch to the next, put into the pipeline with
 `ss.map_batches`. Reviews without text and repeated ones are skipped, so nobody pays
 for them; of the answered ones, only complaints go to the file, most urgent marked.
 
     python examples/custom_stage.py --output complaints.parquet
-    python examples/custom_stage.py --engine http://127.0.0.1:8000/v1 --model my-model
+    python examples/custom_stage.py --output complaints.parquet \
+        --engine http://127.0.0.1:8000/v1 --model my-model
 """
 
 import argparse
@@ -20,7 +21,6 @@ import pyarrow.compute as pc
 import sutro_stream as ss
 
 EXAMPLES = Path(__file__).parent
-OUTPUT = EXAMPLES.parent / "demo-output" / "complaints.parquet"
 
 # What `complaints` returns; a stage that keeps the columns it gets needs no schema.
 COMPLAINTS = pa.schema(
@@ -80,12 +80,12 @@ def parse_options() -> argparse.Namespace:
     )
     add = parser.add_argument
     add(
-        *("reviews",),
+        "reviews",
         nargs="?",
         default=EXAMPLES / "reviews.csv",
-        help="CSV file with the columns id, review, product and stars",
+        help="CSV file with the columns id, product, stars and review",
     )
-    add("--output", type=Path, default=OUTPUT, help="Parquet file to write")
+    add("--output", type=Path, required=True, help="Parquet file to write")
     add("--engine", metavar="URL", help="an OpenAI-compatible endpoint, up to /v1")
     add("--model", metavar="NAME", help="model of that endpoint")
     return parser.parse_args()
@@ -122,7 +122,6 @@ async def main(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    OUTPUT.parent.mkdir(exist_ok=True)
     try:
         sys.exit(asyncio.run(main(parse_options())))
     except ss.SutroStreamError as error:

@@ -84,9 +84,8 @@ async def main() -> int:
         failed += await file_to_file(engine, function)
     console.print(f"Answers are in {OUTPUT.relative_to(EXAMPLES.parent)}")
     console.print(
-        "\nThe embedded model is a toy of 135 million parameters: it shows that "
-        "everything works,\nand manages sentiment. For real work, point "
-        "ss.ChatEngine at a real model.",
+        "\nThe embedded model is a toy of 135 million parameters: good enough to show "
+        "that everything works. For real work, point ss.ChatEngine at a real model.",
         style="dim",
     )
     return failed

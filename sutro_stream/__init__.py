@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from sutro_stream.sources.csv_options import CsvOptions
     from sutro_stream.sources.source import Reader, Source
     from sutro_stream.values.function import Function, FunctionInput, InputType
+    from sutro_stream.values.instructions import Instructions
     from sutro_stream.values.outcomes import (
         Answer,
         ErrorKind,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     )
     from sutro_stream.values.prompts import Prompt
     from sutro_stream.values.rows import Row
+    from sutro_stream.values.sampling import SamplingParams
 
 __version__ = "0.1.0"
 __all__ = [
@@ -82,6 +84,7 @@ __all__ = [
     "FunctionInput",
     "InputTooLongError",
     "InputType",
+    "Instructions",
     "LocalEngine",
     "NotFoundError",
     "Outcome",
@@ -100,6 +103,7 @@ __all__ = [
     "RowError",
     "RunReport",
     "RunStatus",
+    "SamplingParams",
     "ServiceError",
     "Sink",
     "SinkError",
@@ -195,6 +199,7 @@ _EXPORTS = {
         "FunctionInput",
         "InputType",
     ),
+    "sutro_stream.values.instructions": ("Instructions",),
     "sutro_stream.values.outcomes": (
         "Answer",
         "ErrorKind",
@@ -206,23 +211,26 @@ _EXPORTS = {
     ),
     "sutro_stream.values.prompts": ("Prompt",),
     "sutro_stream.values.rows": ("Row",),
+    "sutro_stream.values.sampling": ("SamplingParams",),
 }
 _HOMES = {name: module for module, names in _EXPORTS.items() for name in names}
 
 
-def __getattr__(name: str) -> object:
-    """Import a public name when it is first asked for.
+if not TYPE_CHECKING:
+    # Seen by a type checker, `__getattr__` would make every misspelt name an object.
 
-    Tables and HTTP take a second to import, which `sutro-stream --help` and a
-    Ctrl-C right after the start should not have to wait for.
-    """
-    module = _HOMES.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(module), name)
-    return value
+    def __getattr__(name: str) -> object:
+        """Import a public name when it is first asked for.
 
+        Tables and HTTP take a second to import, which `sutro-stream --help` and a
+        Ctrl-C right after the start should not have to wait for.
+        """
+        module = _HOMES.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(module), name)
+        return value
 
-def __dir__() -> list[str]:
-    """The public names."""
-    return sorted(__all__)
+    def __dir__() -> list[str]:
+        """The public names."""
+        return sorted(__all__)

@@ -58,7 +58,7 @@ class ChatEngine:
             extra_body: Further fields of each request, sent as they are.
 
         Raises:
-            ConfigurationError: The address is not an http(s) URL.
+            ConfigurationError: The address is not an http(s) URL, or the key no key.
         """
         self._url = _completions_url(base_url)
         if dialect not in DIALECTS:
@@ -78,6 +78,12 @@ class ChatEngine:
             if not api_key.isascii() or not api_key.isprintable():
                 raise ConfigurationError("the API key holds characters no key has")
             self._headers["Authorization"] = f"Bearer {api_key}"
+        names = {name.lower() for name in self._headers}
+        if self._url.user is not None and "authorization" in names:
+            raise ConfigurationError(
+                "the engine's address holds a user and a password, and a key was "
+                "given as well; use one of them"
+            )
         self._transport: Transport | None = None
         self._stack: AsyncExitStack | None = None
 

@@ -29,7 +29,7 @@ class Responder(Protocol):
             TransportError: No complete answer came back.
             ProtocolError: What came back is not an answer.
             ServiceError: The endpoint answered with an error.
-            EngineUnavailableError: The engine is gone for good.
+            EngineUnavailableError: The engine is closed, or gone for good.
         """
 
 
@@ -51,6 +51,7 @@ class Engine(Protocol):
         """Open connections, start processes.
 
         Raises:
+            ConfigurationError: It is open already.
             EngineUnavailableError: It cannot be started; says what to do.
         """
 

@@ -1,15 +1,13 @@
-"""The contract of a stage, and the simple stage that maps batch to batch."""
+"""The contract of a stage."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
 from sutro_stream.flow.meter import Meter
-from sutro_stream.values.layout import Batch, Shape
+from sutro_stream.values.layout import Shape
 
 ItemT_co = TypeVar("ItemT_co", covariant=True)
 
@@ -52,26 +50,3 @@ class Stage(Protocol[ItemT_co]):
         Raises:
             ConfigurationError: The stage does not fit `shape`.
         """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchStep:
-    """A step that makes one batch of each batch, in order.
-
-    Attributes:
-        shape: What it sends.
-        convert: From a batch to the next; an empty result is not sent.
-    """
-
-    shape: Shape
-    convert: Callable[[Any], Awaitable[Batch]]
-
-    async def __call__(
-        self, source: ObjectReceiveStream[Any], sink: ObjectSendStream[Any]
-    ) -> None:
-        """See `Step`."""
-        async with source, sink:
-            async for batch in source:
-                converted = await self.convert(batch)
-                if len(converted):
-                    await sink.send(converted)

@@ -107,6 +107,8 @@ def plan_csv(
         schema=pa.schema([(name, pa.string()) for name in kept]),
         row_count=None,
         batches=_batches(files, options, kept),
+        files=files,
+        reading=repr(options),
     )
 
 

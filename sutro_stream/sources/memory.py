@@ -178,6 +178,10 @@ class _ItemReader:
         self._ready = self._table.start(items)
         self._taken_rows = len(items)
 
+    async def identity(self) -> str | None:
+        """See `Reader`."""
+        return None
+
     async def read(self) -> pa.RecordBatch | None:
         ready, self._ready = self._ready, None
         if ready is not None and ready.num_rows:

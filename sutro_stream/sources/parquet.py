@@ -136,6 +136,8 @@ def plan_parquet(
         schema=schema,
         row_count=row_count,
         batches=_batches(files, schema, chunk_rows=chunk_rows),
+        files=files,
+        reading="parquet",
     )
 
 

@@ -22,6 +22,15 @@ class Reader(Protocol):
     def row_count(self) -> int | None:
         """Rows there are in all, `None` when only reading can tell."""
 
+    async def identity(self) -> str | None:
+        """A digest of the content, equal when and only when the rows are.
+
+        `None` when that can only be known by reading: rows from memory.
+
+        Raises:
+            SourceError: The input cannot be read.
+        """
+
     async def read(self) -> pa.RecordBatch | None:
         """The next chunk, never empty; `None` at the end and after it.
 

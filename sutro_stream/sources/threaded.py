@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 
 import pyarrow as pa
@@ -13,6 +14,8 @@ from anyio import CancelScope, to_thread
 
 from sutro_stream.errors import SourceError
 from sutro_stream.sources.chunks import slices
+from sutro_stream.sources.content import content_digest
+from sutro_stream.sources.files import InputFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +27,15 @@ class ReadPlan:
         row_count: Rows in all, `None` when not known.
         batches: Does the blocking work; holds nothing open before its first batch
             and closes what it opened when it is closed.
+        files: What is read, in order; none for rows from memory.
+        reading: Everything that changes what rows the files hold.
     """
 
     schema: pa.Schema
     row_count: int | None
     batches: Generator[pa.RecordBatch, None, None]
+    files: Sequence[InputFile] = ()
+    reading: str = ""
 
 
 class ThreadedReader:
@@ -55,6 +62,14 @@ class ThreadedReader:
     def row_count(self) -> int | None:
         """See `Reader`."""
         return self._plan.row_count
+
+    async def identity(self) -> str | None:
+        """See `Reader`."""
+        plan = self._plan
+        if not plan.files:
+            return None
+        digest = partial(content_digest, plan.files, reading=plan.reading)
+        return await to_thread.run_sync(digest)
 
     async def read(self) -> pa.RecordBatch | None:
         """See `Reader`."""

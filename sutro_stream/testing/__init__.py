@@ -1,4 +1,15 @@
-"""The shipped test kit: engines, servers and a clock that do as they are told."""
+"""The shipped test kit: engines, servers and a clock that do as they are told.
+
+Suites for sources, engines and sinks of your own are not among these names, since they
+need pytest and nothing else here does. Import each from its module, and inherit it:
+
+    from sutro_stream.testing.engine_suite import EngineSuite
+    from sutro_stream.testing.sink_suite import SinkSuite
+    from sutro_stream.testing.source_suite import SourceSuite
+
+For failures that show the values compared, have pytest rewrite their assertions before
+you import them: `pytest.register_assert_rewrite("sutro_stream.testing.engine_suite")`.
+"""
 
 from sutro_stream.testing.chat_server import (
     ChatRequest,

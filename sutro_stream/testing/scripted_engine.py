@@ -10,7 +10,7 @@ from typing import Self
 
 import anyio
 
-from sutro_stream.errors import ConfigurationError
+from sutro_stream.errors import ConfigurationError, EngineUnavailableError
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.outcomes import Answer, Usage
 
@@ -73,6 +73,8 @@ class ScriptedEngine:
 
     async def __aenter__(self) -> Self:
         """See `Engine`."""
+        if self.is_open:
+            raise ConfigurationError(f"{self.name} is open already")
         self.is_open = True
         return self
 
@@ -94,6 +96,8 @@ class ScriptedEngine:
 
     async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:
         """See `Responder`."""
+        if not self.is_open:
+            raise EngineUnavailableError(f"{self.name} was closed while in use")
         self.calls[prompt] += 1
         self.seeds[prompt] = seed
         self.in_flight += 1

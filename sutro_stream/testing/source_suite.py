@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -230,6 +231,17 @@ class SourceSuite:
                 while await reader.read() is not None:
                     await anyio.lowlevel.checkpoint()
         assert scope.cancelled_caught
+        assert open_files() == before
+
+    async def test_a_timeout_of_asyncio_closes_everything(self, tmp_path: Path) -> None:
+        """It does not wait for threads as anyio does; closing has to."""
+        source = self.make_source(_rows(10_500), tmp_path)
+        before = open_files()
+        async with source.open(None) as reader:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0):
+                    while await reader.read() is not None:
+                        await anyio.lowlevel.checkpoint()
         assert open_files() == before
 
     async def test_cancelling_while_opening_leaves_nothing(

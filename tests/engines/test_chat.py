@@ -391,6 +391,12 @@ def test_an_address_must_be_a_url(address: str) -> None:
         ChatEngine(address)
 
 
+def test_a_user_in_the_address_and_a_key_are_one_too_many() -> None:
+    """Both would be sent in the same header."""
+    with pytest.raises(ConfigurationError, match="use one of them"):
+        ChatEngine("http://user:pw@127.0.0.1:9/v1", api_key="k-1")
+
+
 async def test_an_engine_that_is_not_open_cannot_be_used() -> None:
     """The message shows how to open it."""
     engine = ChatEngine("http://127.0.0.1:9/v1")
@@ -409,7 +415,8 @@ async def test_a_closed_engine_says_so() -> None:
 
 def test_secrets_do_not_show() -> None:
     """Neither key, nor user, nor query of the address."""
-    engine = ChatEngine("https://user:pw@host/v1?key=q-secret", api_key="k-secret")
-    shown = f"{engine!r} {engine.name}"
+    named = ChatEngine("https://user:pw@host/v1?key=q-secret")
+    keyed = ChatEngine("https://host/v1", api_key="k-secret")
+    shown = f"{named!r} {named.name} {keyed!r} {keyed.name}"
     assert "secret" not in shown
     assert "pw" not in shown
