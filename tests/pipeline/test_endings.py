@@ -139,6 +139,23 @@ async def test_an_endpoint_that_refuses_the_key_ends_the_run(tmp_path: Path) -> 
         assert server.statistics().requests <= 8
 
 
+async def test_a_dying_engine_ends_the_run_soon() -> None:
+    """The embedded model's process is killed while rows are out."""
+    async with ss.LocalEngine() as engine:
+        pipeline = (
+            ss.from_rows(endless())
+            | ss.prompts(sampling_params={"max_tokens": 8})
+            | ss.infer(engine)
+        )
+        with pytest.raises(ss.EngineUnavailableError, match="stopped in the middle"):
+            async with pipeline.open() as results:
+                async for _ in results:
+                    assert engine.process_id is not None
+                    killed_s = time.monotonic()
+                    psutil.Process(engine.process_id).kill()
+    assert time.monotonic() - killed_s < LIMIT_S
+
+
 @pytest.mark.usefixtures("clock")
 async def test_a_source_that_breaks_ends_the_run_with_its_error() -> None:
     """Rows before the break are handed out, then the error comes."""
