@@ -18,6 +18,18 @@ class ConfigurationError(SutroStreamError, ValueError):
     """An argument, file or combination of settings is wrong; nothing was sent."""
 
 
+class WorkChangedError(ConfigurationError):
+    """A ledger belongs to other work than the one that wants to go on with it.
+
+    Attributes:
+        differences: Names of the parts that differ.
+    """
+
+    def __init__(self, message: str, *, differences: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.differences = differences
+
+
 class SourceError(SutroStreamError):
     """The input cannot be read.
 
@@ -51,6 +63,30 @@ class SinkError(SutroStreamError):
     def __init__(self, message: str, *, path: str | None = None) -> None:
         super().__init__(message)
         self.path = path
+
+
+class StoreError(SutroStreamError):
+    """A ledger cannot be used: no access, no space, not a ledger, a newer format.
+
+    Attributes:
+        path: The ledger.
+    """
+
+    def __init__(self, message: str, *, path: str | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class StoreInUseError(StoreError):
+    """Another run has the ledger open; two at once would pay twice."""
+
+
+class StoreDamagedError(StoreError):
+    """What a ledger holds is not what was written to it."""
+
+
+class BudgetExhaustedError(SutroStreamError):
+    """A run has spent what it was given; with a ledger it can be gone on with."""
 
 
 class StageError(SutroStreamError):

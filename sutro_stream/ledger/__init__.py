@@ -1,0 +1,1 @@
+"""What has been answered, durably: resume, nothing paid twice, ordered output."""

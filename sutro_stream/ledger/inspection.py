@@ -1,0 +1,202 @@
+"""Looking at a ledger without changing it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+from sutro_stream.errors import SourceError
+from sutro_stream.ledger.counting import Totals, count, in_flight_calls
+from sutro_stream.ledger.database import Files, connect, snapshot, store_errors
+from sutro_stream.ledger.journal import chunks
+from sutro_stream.ledger.lock import is_locked
+from sutro_stream.ledger.log import read_segment
+from sutro_stream.ledger.opening import work_of
+from sutro_stream.ledger.output import Cells, output_reader
+from sutro_stream.ledger.reading import iterate
+from sutro_stream.ledger.summary import LedgerRun, LedgerSummary
+from sutro_stream.values.outcomes import Outcome
+
+_CHUNK_ROWS = 1_024
+_CHUNK_BYTES = 8 << 20
+_MAX_LINES = 20
+
+
+def inspect(path: Path) -> LedgerSummary:
+    """What a ledger holds; also beside a running writer, and after a crash.
+
+    Blocking; changes nothing in it.
+
+    Raises:
+        StoreError: There is no ledger, or it cannot be read.
+    """
+    files = Files(path)
+    is_writing = is_locked(files.lock)
+    with (
+        closing(connect(files.main, writes=False)) as connection,
+        store_errors(files.main),
+        ExitStack() as stack,
+    ):
+        # Opened before the database is read: what is taken over meanwhile can
+        # then be told by its number.
+        segments = _segments(files, stack)
+        stack.enter_context(snapshot(connection))
+        totals, spooled_rows = _with_log(connection, segments)
+        return LedgerSummary(
+            parts=work_of(connection).parts,
+            statistics=totals.statistics(),
+            runs=_runs(connection),
+            spooled_rows=spooled_rows,
+            is_finished=_is_finished(connection),
+            is_writing=is_writing,
+            size_bytes=files.size_bytes(),
+        )
+
+
+def verify(path: Path, output: Path) -> list[str]:
+    """Compare a finished output file with the ledger it was made from.
+
+    Blocking; memory does not grow with the rows. Row count, output texts and
+    errors are compared.
+
+    Args:
+        path: The ledger.
+        output: A Parquet, CSV or JSON Lines file, known by its suffix.
+
+    Returns:
+        One line for each problem, at most some dozen; empty when they agree. They
+        name rows and do not show what is in them.
+
+    Raises:
+        ConfigurationError: The format is not known by the suffix.
+        StoreError: The ledger cannot be read, or is damaged.
+    """
+    read = output_reader(output)
+    files = Files(path)
+    problems = _Problems()
+    with closing(connect(files.main, writes=False)) as connection:
+        with store_errors(files.main):
+            connection.execute("BEGIN")
+        try:
+            with closing(read()) as cells:
+                _compare(_recorded(connection, files.main), cells, problems)
+        except SourceError as error:
+            problems.add(str(error))
+    return problems.lines
+
+
+def _segments(files: Files, stack: ExitStack) -> list[tuple[int, IO[bytes]]]:
+    segments: list[tuple[int, IO[bytes]]] = []
+    for number in files.segments():
+        with suppress(FileNotFoundError):
+            file = files.segment(number).open("rb")
+            segments.append((number, stack.enter_context(file)))
+    return segments
+
+
+def _with_log(
+    connection: sqlite3.Connection, segments: list[tuple[int, IO[bytes]]]
+) -> tuple[Totals, int]:
+    """What the database holds, and the log beside it; and the rows spooled."""
+    totals = count(connection)
+    last, blob = connection.execute("SELECT segment, in_flight FROM state").fetchone()
+    (spooled,) = connection.execute(
+        "SELECT max(first_index + rows) FROM frames"
+    ).fetchone()
+    spooled = spooled or 0
+    in_flight = in_flight_calls(blob)
+    seen: set[int] = set()
+    for number, file in segments:
+        for chunk in chunks(read_segment(file)) if number > last else ():
+            ends = (frame.first_index + frame.rows for frame in chunk.frames)
+            spooled = max(spooled, max(ends, default=0))
+            found = chunk.new_records(connection)
+            new = {row: found[row] for row in found.keys() - seen}
+            chunk.count_requests(in_flight, new)
+            for record, spent in new.values():
+                totals.add(record, spent)
+            seen |= new.keys()
+    totals.in_flight = sum(in_flight.values())
+    return totals, spooled
+
+
+@dataclass(slots=True)
+class _Problems:
+    lines: list[str] = field(default_factory=list)
+    left_out: int = 0
+
+    def add(self, line: str) -> None:
+        if len(self.lines) < _MAX_LINES:
+            self.lines.append(line)
+            return
+        if self.left_out:
+            self.lines.pop()
+        self.left_out += 1
+        self.lines.append(f"and {self.left_out} more")
+
+
+def _compare(
+    recorded: Iterator[tuple[int, Outcome]], found: Iterator[Cells], problems: _Problems
+) -> None:
+    rows = outcomes = 0
+    pending = next(recorded, None)
+    for rows, cells in enumerate(found, 1):
+        if pending is None:
+            continue
+        index, outcome = pending
+        if index > rows - 1:
+            problems.add(f"row {rows - 1}: has no outcome in the ledger")
+            continue
+        _compare_row(index, outcome, cells, problems)
+        outcomes += 1
+        pending = next(recorded, None)
+    if pending is not None:
+        outcomes += 1 + sum(1 for _ in recorded)
+    if rows != outcomes:
+        problems.add(f"the file has {rows} rows, the ledger {outcomes}")
+
+
+def _compare_row(
+    index: int, outcome: Outcome, cells: Cells, problems: _Problems
+) -> None:
+    text = None if outcome.answer is None else outcome.answer.text
+    error = None if outcome.error is None else str(outcome.error)
+    if cells[0] != text:
+        problems.add(f"row {index}: the output is not the recorded answer")
+    if cells[1] != error:
+        problems.add(f"row {index}: the error is not the recorded one")
+
+
+def _recorded(
+    connection: sqlite3.Connection, path: Path
+) -> Iterator[tuple[int, Outcome]]:
+    with store_errors(path):
+        yield from iterate(connection, chunk_rows=_CHUNK_ROWS, chunk_bytes=_CHUNK_BYTES)
+
+
+def _runs(connection: sqlite3.Connection) -> tuple[LedgerRun, ...]:
+    found = connection.execute(
+        "SELECT opened_at, closed_at, version, mode, kept FROM runs ORDER BY id"
+    )
+    return tuple(
+        LedgerRun(
+            opened_at=datetime.fromisoformat(opened_at),
+            closed_at=None if closed_at is None else datetime.fromisoformat(closed_at),
+            version=version,
+            mode=mode,
+            kept=kept_rows,
+        )
+        for opened_at, closed_at, version, mode, kept_rows in found
+    )
+
+
+def _is_finished(connection: sqlite3.Connection) -> bool:
+    last = connection.execute(
+        "SELECT finished_at FROM runs ORDER BY id DESC LIMIT 1"
+    ).fetchone()
+    return last is not None and last[0] is not None

@@ -1,0 +1,161 @@
+"""Outcomes read back, each held against its checksum."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from sutro_stream.flow.recorder import KnownRow
+from sutro_stream.ledger.encoding import Shared, checksum, decode
+from sutro_stream.ledger.statements import numbers
+from sutro_stream.values.outcomes import Outcome
+
+_MAX_VARIABLES = 500
+
+
+class _Head(NamedTuple):
+    """What is stored of a row beside its body."""
+
+    row: int
+    digest: int
+    checksum: int
+    length: int
+
+
+def read_rows(
+    connection: sqlite3.Connection,
+    first_index: int,
+    stop_index: int,
+    *,
+    max_bytes: int | None = None,
+) -> dict[int, KnownRow]:
+    """Outcomes of the rows from `first_index` up to, not with, `stop_index`.
+
+    Args:
+        connection: To the ledger.
+        first_index: Index of the first row.
+        stop_index: Index behind the last row.
+        max_bytes: Stop after the row with which the stored outcomes exceed this;
+            `None` for no limit.
+
+    Raises:
+        ValueError: Something is not what was written.
+    """
+    found = _heads(connection, "idx >= ? AND idx < ?", (first_index, stop_index))
+    heads = _within(found, max_bytes)
+    if not heads:
+        return {}
+    span = (heads[0].row, heads[-1].row + 1)
+    rows = _decoded(connection, heads, "idx >= ? AND idx < ?", span)
+    needed = (outcome.leader for _, outcome in rows if isinstance(outcome, Shared))
+    leaders = {head.row: (head, outcome) for head, outcome in rows}
+    others = [index for index in dict.fromkeys(needed) if index not in leaders]
+    leaders |= _leaders(connection, others, max_bytes)
+    known: dict[int, KnownRow] = {}
+    for head, outcome in rows:
+        if isinstance(outcome, Shared):
+            if outcome.leader not in leaders:
+                break
+            outcome = _shared(outcome, head, *leaders[outcome.leader])  # noqa: PLW2901
+        known[head.row] = KnownRow(digest=head.digest, outcome=outcome)
+    return known
+
+
+def iterate(
+    connection: sqlite3.Connection, *, chunk_rows: int, chunk_bytes: int
+) -> Iterator[tuple[int, Outcome]]:
+    """Every row that has an outcome, in order; few are in memory at once.
+
+    Raises:
+        ValueError: Something is not what was written.
+    """
+    (last,) = connection.execute("SELECT max(idx) FROM rows").fetchone()
+    at = 0
+    while last is not None and at <= last:
+        rows = read_rows(connection, at, at + chunk_rows, max_bytes=chunk_bytes)
+        for index, row in rows.items():
+            yield index, row.outcome
+        # What a limit in bytes cut off is read next.
+        at = max(rows) + 1 if rows else at + chunk_rows
+
+
+def _heads(
+    connection: sqlite3.Connection, condition: str, values: Sequence[int]
+) -> list[_Head]:
+    """In the order of their indices."""
+    found = numbers(
+        connection,
+        "SELECT group_concat(idx || ' ' || digest || ' ' || checksum || ' ' ||"  # noqa: S608
+        f" length(body), ' ') FROM (SELECT * FROM rows WHERE {condition} ORDER BY idx)",
+        values,
+    )
+    return [_Head(*found[at : at + 4]) for at in range(0, len(found), 4)]
+
+
+def _within(heads: Sequence[_Head], max_bytes: int | None) -> Sequence[_Head]:
+    """The first of them, up to the one that exceeds the limit."""
+    size = 0
+    for count, head in enumerate(heads, 1):
+        size += head.length
+        if max_bytes is not None and size > max_bytes:
+            return heads[:count]
+    return heads
+
+
+def _decoded(
+    connection: sqlite3.Connection,
+    heads: Sequence[_Head],
+    condition: str,
+    values: Sequence[int],
+) -> list[tuple[_Head, Outcome | Shared]]:
+    """Bodies of the rows that `condition` selects, which are those of `heads`."""
+    (bodies,) = connection.execute(
+        "SELECT CAST(group_concat(body, '') AS BLOB) FROM"  # noqa: S608
+        f" (SELECT body FROM rows WHERE {condition} ORDER BY idx)",
+        values,
+    ).fetchone()
+    rows = []
+    at = 0
+    for head in heads:
+        body = bodies[at : at + head.length]
+        at += head.length
+        if checksum(head.row, head.digest, body) != head.checksum:
+            raise ValueError("an outcome is not the one that was written")
+        rows.append((head, decode(body)))
+    return rows
+
+
+def _leaders(
+    connection: sqlite3.Connection, indices: Sequence[int], max_bytes: int | None
+) -> dict[int, tuple[_Head, Outcome | Shared]]:
+    """Rows whose outcomes are shared; the first of `indices` that fit the limit."""
+    leaders: dict[int, tuple[_Head, Outcome | Shared]] = {}
+    for start in range(0, len(indices), _MAX_VARIABLES):
+        part = indices[start : start + _MAX_VARIABLES]
+        heads = {head.row: head for head in _heads(connection, _among(part), part)}
+        if len(heads) < len(part):
+            raise ValueError("a shared outcome is missing")
+        fitting = sorted(
+            _within([heads[index] for index in part], max_bytes),
+            key=lambda head: head.row,
+        )
+        chosen = [head.row for head in fitting]
+        rows = _decoded(connection, fitting, _among(chosen), chosen)
+        leaders.update((head.row, (head, outcome)) for head, outcome in rows)
+        if len(fitting) < len(part):
+            break
+    return leaders
+
+
+def _among(indices: Sequence[int]) -> str:
+    return f"idx IN ({','.join('?' * len(indices))})"
+
+
+def _shared(
+    shared: Shared, head: _Head, leading: _Head, outcome: Outcome | Shared
+) -> Outcome:
+    if isinstance(outcome, Shared) or head.digest != leading.digest:
+        raise ValueError("a shared outcome belongs to another prompt")
+    return replace(outcome, attempts=shared.attempts)

@@ -1,0 +1,126 @@
+"""The whole run in order: input rows joined with their outcomes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from sutro_stream.ledger.database import damaged, snapshot, store_errors, unusable
+from sutro_stream.ledger.reading import read_rows
+from sutro_stream.ledger.spool import Spool, listed
+from sutro_stream.values.outcomes import Outcome
+
+# Of outcomes and, apart from that, of input rows.
+_CHUNK_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """Consecutive rows.
+
+    Attributes:
+        first_index: Index of the first.
+        records: Their input columns.
+        outcomes: One for each.
+    """
+
+    first_index: int
+    records: pa.RecordBatch
+    outcomes: Sequence[Outcome]
+
+
+class Replay:
+    """One pass over everything spooled.
+
+    Concurrency: blocking; one thread at a time.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        spool: Spool,
+        *,
+        path: Path,
+        total: int,
+        rows: int,
+    ) -> None:
+        self._connection = connection
+        self._spool = spool
+        self._path = path
+        self._total = total
+        self._rows = rows
+        self._at = 0
+        self._fetched = 0
+        self._pending: deque[pa.RecordBatch] = deque()
+
+    def next_chunk(self) -> Chunk | None:
+        """The next rows, `None` behind the last.
+
+        Raises:
+            StoreError: A row has no outcome, or the ledger is damaged.
+        """
+        if self._at >= self._total:
+            return None
+        with store_errors(self._path), snapshot(self._connection):
+            records = self._gather()
+            first = self._at
+            known = read_rows(
+                self._connection,
+                first,
+                first + records.num_rows,
+                max_bytes=_CHUNK_BYTES,
+            )
+        count = 0
+        while first + count in known:
+            count += 1
+        if not count:
+            reason = f"row {first} has no outcome"
+            raise unusable(self._path, reason)
+        if count < records.num_rows:
+            self._pending.appendleft(records.slice(count))
+            records = records.slice(0, count)
+        self._at = first + count
+        outcomes = [known[index].outcome for index in range(first, self._at)]
+        return Chunk(first_index=first, records=records, outcomes=outcomes)
+
+    def _gather(self) -> pa.RecordBatch:
+        """Input rows from where we are: as many as asked for, fewer large ones."""
+        taken = [self._next_records()]
+        rows, size = taken[0].num_rows, taken[0].nbytes
+        while rows < self._rows and size < _CHUNK_BYTES and self._has_more(rows):
+            records = self._next_records()
+            taken.append(records)
+            rows += records.num_rows
+            size += records.nbytes
+        records = self._joined(taken)
+        if records.num_rows > self._rows:
+            self._pending.appendleft(records.slice(self._rows))
+            records = records.slice(0, self._rows)
+        return records
+
+    def _has_more(self, taken: int) -> bool:
+        return self._at + taken < self._total
+
+    def _next_records(self) -> pa.RecordBatch:
+        if self._pending:
+            return self._pending.popleft()
+        frame = listed(self._connection, self._fetched)
+        if frame is None:
+            raise damaged(self._path, "input rows are missing")
+        self._fetched += frame.rows
+        return self._spool.read(frame)
+
+    def _joined(self, taken: list[pa.RecordBatch]) -> pa.RecordBatch:
+        if len(taken) > 1:
+            try:
+                return pa.concat_batches(taken)
+            except pa.ArrowException:
+                # Dictionaries that together outgrow their index type, or more text
+                # than 32-bit offsets reach: apart they are fine.
+                self._pending.extendleft(reversed(taken[1:]))
+        return taken[0]

@@ -1,0 +1,181 @@
+"""Everything that an open ledger holds open, in the order it is opened and closed."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+
+from sutro_stream.errors import StoreError
+from sutro_stream.flow.recorder import KnownRow
+from sutro_stream.ledger.database import (
+    Files,
+    connect,
+    snapshot,
+    store_errors,
+    unusable,
+)
+from sutro_stream.ledger.identity import WorkIdentity
+from sutro_stream.ledger.journal import Journal
+from sutro_stream.ledger.leaders import Leaders
+from sutro_stream.ledger.lock import Lock
+from sutro_stream.ledger.log import Log
+from sutro_stream.ledger.opening import OpenMode, begin_run, open_database
+from sutro_stream.ledger.reading import read_rows
+from sutro_stream.ledger.replay import Chunk, Replay
+from sutro_stream.ledger.spool import Frame, Spool
+
+
+class Store:
+    """The files of one ledger, locked for one run.
+
+    Concurrency: blocking; from any thread. Calls take turns, since a task that is
+    cancelled from outside anyio does not wait for its thread. The log alone
+    belongs to the event loop.
+
+    Attributes:
+        spooled: Rows of the spool when it was opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.files = Files(path)
+        self.spooled = 0
+        self._running = threading.RLock()
+        self._taking_over = threading.Lock()
+        self._is_closing = False
+        self._is_done_with = False
+        self._undo = ExitStack()
+        self._reader: sqlite3.Connection | None = None
+        self._journal: Journal | None = None
+        self._log: Log | None = None
+        self._spool = Spool(self.files.rows)
+        self._leaders = Leaders(self.files.digests)
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether closing has begun."""
+        return self._is_closing
+
+    @property
+    def journal(self) -> Journal:
+        """What is in the database."""
+        if self._journal is None:
+            raise self._not_open()
+        return self._journal
+
+    @property
+    def log(self) -> Log:
+        """What is not yet in the database."""
+        if self._log is None:
+            raise self._not_open()
+        return self._log
+
+    def open(self, work: WorkIdentity, mode: OpenMode) -> None:
+        """Lock the ledger, check that it fits, and begin a run.
+
+        Raises:
+            WorkChangedError: It belongs to other work.
+            StoreError: It cannot be used.
+        """
+        files, undo = self.files, self._undo
+        with self._running:
+            if self._is_closing:
+                raise self._not_open()
+            lock = Lock(files.lock, ledger=files.main)
+            lock.acquire()
+            undo.callback(lock.release)
+            undo.callback(self._remove)
+            connection = open_database(files, work, mode)
+            undo.callback(connection.close)
+            journal = Journal(connection, files)
+            journal.begin(partial(begin_run, mode=mode))
+            self._journal = journal
+            undo.callback(journal.close)
+            undo.callback(self._spool.close)
+            with store_errors(files.main):
+                self.spooled = self._spool.open(connection)
+            undo.callback(self._leaders.close)
+            self._reader = connect(files.main, writes=False)
+            undo.callback(self._reader.close)
+            self._log = Log(files, journal.last_segment + 1)
+            undo.callback(self._end_log)
+
+    def take_over(self, stop: int) -> None:
+        """Bring into the database what the log has before the segment `stop`.
+
+        Raises:
+            StoreError: It could not be written there; it stays in the log.
+        """
+        with self._taking_over:
+            for number in range(self.journal.last_segment + 1, stop):
+                self.journal.take_over(number)
+
+    def known(self, first_index: int, count: int) -> dict[int, KnownRow]:
+        """Committed outcomes of some rows."""
+        with self._running, store_errors(self.files.main):
+            connection = self._reading()
+            with snapshot(connection):
+                return read_rows(connection, first_index, first_index + count)
+
+    def leaders(self, first_index: int, digests: Sequence[int | None]) -> list[int]:
+        """For each row the first with the same prompt."""
+        with self._running:
+            return self._leaders.of(first_index, digests, self._reading())
+
+    def spool(self, first_index: int, records: pa.RecordBatch) -> Frame:
+        """Write input rows; see `Spool.append`."""
+        return self._spool.append(first_index, records)
+
+    def replay(self, *, total: int, rows: int) -> Replay:
+        """A pass over the first `total` rows of the spool."""
+        with self._running:
+            return Replay(
+                self._reading(),
+                self._spool,
+                path=self.files.main,
+                total=total,
+                rows=rows,
+            )
+
+    def next_chunk(self, replay: Replay) -> Chunk | None:
+        """See `Replay.next_chunk`."""
+        with self._running:
+            self._reading()
+            return replay.next_chunk()
+
+    def close(self, *, remove: bool) -> None:
+        """Take over what is left of the log, and close everything.
+
+        Args:
+            remove: Whether the ledger is done with.
+        """
+        self._is_closing = True
+        with self._running:
+            self._is_done_with = remove
+            self._reader = None
+            self._undo.close()
+
+    def _end_log(self) -> None:
+        log = self._log
+        if log is not None:
+            log.close()
+            # What cannot be taken over now is by the next run.
+            with suppress(StoreError):
+                self.take_over(log.number + (not log.is_empty))
+
+    def _remove(self) -> None:
+        if self._is_done_with:
+            self.files.remove()
+
+    def _reading(self) -> sqlite3.Connection:
+        if self._reader is None:
+            raise self._not_open()
+        return self._reader
+
+    def _not_open(self) -> StoreError:
+        return unusable(self.files.main, "it is closed")
