@@ -141,6 +141,7 @@ class ChatEngine:
         prefix, suffix = self._body_parts(instructions)
         return ChatResponder(
             endpoint=self.name,
+            model=self._model or instructions.model,
             transport=self._transport,
             stream=self._stream,
             prefix=prefix,
@@ -178,6 +179,7 @@ class ChatResponder:
     """`Responder` of a chat endpoint: prepared bytes around each prompt."""
 
     endpoint: str
+    model: str | None
     transport: Transport
     stream: bool
     prefix: bytes

@@ -15,6 +15,10 @@ class Responder(Protocol):
     Concurrency: any number of tasks at once; each call is one request.
     """
 
+    @property
+    def model(self) -> str | None:
+        """The model that is asked, `None` when the endpoint chooses."""
+
     async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:
         """Ask once, without retries.
 

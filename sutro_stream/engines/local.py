@@ -184,6 +184,11 @@ class LocalResponder:
     server: LocalServer
     context_tokens: int
 
+    @property
+    def model(self) -> str | None:
+        """See `Responder`."""
+        return self.chat.model
+
     async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:
         """See `Responder`."""
         try:
