@@ -7,12 +7,17 @@ package (`sutro-stream --help`) does not wait for Arrow and HTTP.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from sutro_stream.version import __version__
+
 if TYPE_CHECKING:
     from sutro_stream.engines.chat import ChatEngine
     from sutro_stream.engines.engine import Engine, Responder
+    from sutro_stream.engines.group import EngineGroup
+    from sutro_stream.engines.hedging import Hedge
     from sutro_stream.engines.local import LocalEngine
     from sutro_stream.errors import (
         AuthenticationError,
+        BudgetExhaustedError,
         ConfigurationError,
         EngineError,
         EngineUnavailableError,
@@ -27,12 +32,18 @@ if TYPE_CHECKING:
         SourceError,
         SourceNotFoundError,
         StageError,
+        StoreDamagedError,
+        StoreError,
+        StoreInUseError,
         SutroStreamError,
         TransportError,
+        WorkChangedError,
     )
+    from sutro_stream.flow.budget import Budget
     from sutro_stream.flow.meter import Statistics
     from sutro_stream.flow.retry import RetryPolicy
     from sutro_stream.flow.stage import Stage
+    from sutro_stream.ledger.ledger import OpenMode
     from sutro_stream.pipeline.build import (
         from_rows,
         infer,
@@ -47,7 +58,9 @@ if TYPE_CHECKING:
         write_jsonl,
         write_parquet,
     )
-    from sutro_stream.pipeline.pipeline import FilePipeline, Pipeline
+    from sutro_stream.pipeline.filing import FilePipeline
+    from sutro_stream.pipeline.limits import Limits
+    from sutro_stream.pipeline.pipeline import Pipeline
     from sutro_stream.pipeline.report import RunReport, RunStatus
     from sutro_stream.pipeline.results import Results
     from sutro_stream.sinks.sink import Sink, Writer
@@ -68,25 +81,30 @@ if TYPE_CHECKING:
     from sutro_stream.values.rows import Row
     from sutro_stream.values.sampling import SamplingParams
 
-__version__ = "0.1.0"
 __all__ = [
     "Answer",
     "AuthenticationError",
+    "Budget",
+    "BudgetExhaustedError",
     "ChatEngine",
     "ConfigurationError",
     "CsvOptions",
     "Engine",
     "EngineError",
+    "EngineGroup",
     "EngineUnavailableError",
     "ErrorKind",
     "FilePipeline",
     "Function",
     "FunctionInput",
+    "Hedge",
     "InputTooLongError",
     "InputType",
     "Instructions",
+    "Limits",
     "LocalEngine",
     "NotFoundError",
+    "OpenMode",
     "Outcome",
     "Pipeline",
     "Prompt",
@@ -113,10 +131,14 @@ __all__ = [
     "Stage",
     "StageError",
     "Statistics",
+    "StoreDamagedError",
+    "StoreError",
+    "StoreInUseError",
     "SutroStreamError",
     "TokenLogprob",
     "TransportError",
     "Usage",
+    "WorkChangedError",
     "Writer",
     "__version__",
     "from_rows",
@@ -134,6 +156,10 @@ __all__ = [
 ]
 
 _EXPORTS = {
+    "sutro_stream.pipeline.limits": ("Limits",),
+    "sutro_stream.flow.budget": ("Budget",),
+    "sutro_stream.engines.hedging": ("Hedge",),
+    "sutro_stream.engines.group": ("EngineGroup",),
     "sutro_stream.engines.chat": ("ChatEngine",),
     "sutro_stream.engines.engine": (
         "Engine",
@@ -142,6 +168,7 @@ _EXPORTS = {
     "sutro_stream.engines.local": ("LocalEngine",),
     "sutro_stream.errors": (
         "AuthenticationError",
+        "BudgetExhaustedError",
         "ConfigurationError",
         "EngineError",
         "EngineUnavailableError",
@@ -156,12 +183,17 @@ _EXPORTS = {
         "SourceError",
         "SourceNotFoundError",
         "StageError",
+        "StoreDamagedError",
+        "StoreError",
+        "StoreInUseError",
         "SutroStreamError",
         "TransportError",
+        "WorkChangedError",
     ),
     "sutro_stream.flow.meter": ("Statistics",),
     "sutro_stream.flow.retry": ("RetryPolicy",),
     "sutro_stream.flow.stage": ("Stage",),
+    "sutro_stream.ledger.ledger": ("OpenMode",),
     "sutro_stream.pipeline.build": (
         "from_rows",
         "infer",
@@ -176,10 +208,8 @@ _EXPORTS = {
         "write_jsonl",
         "write_parquet",
     ),
-    "sutro_stream.pipeline.pipeline": (
-        "FilePipeline",
-        "Pipeline",
-    ),
+    "sutro_stream.pipeline.filing": ("FilePipeline",),
+    "sutro_stream.pipeline.pipeline": ("Pipeline",),
     "sutro_stream.pipeline.report": (
         "RunReport",
         "RunStatus",

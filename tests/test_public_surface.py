@@ -22,21 +22,27 @@ ROOT = Path(ss.__file__).parents[1]
 NAMES = [
     "Answer",
     "AuthenticationError",
+    "Budget",
+    "BudgetExhaustedError",
     "ChatEngine",
     "ConfigurationError",
     "CsvOptions",
     "Engine",
     "EngineError",
+    "EngineGroup",
     "EngineUnavailableError",
     "ErrorKind",
     "FilePipeline",
     "Function",
     "FunctionInput",
+    "Hedge",
     "InputTooLongError",
     "InputType",
     "Instructions",
+    "Limits",
     "LocalEngine",
     "NotFoundError",
+    "OpenMode",
     "Outcome",
     "Pipeline",
     "Prompt",
@@ -63,10 +69,14 @@ NAMES = [
     "Stage",
     "StageError",
     "Statistics",
+    "StoreDamagedError",
+    "StoreError",
+    "StoreInUseError",
     "SutroStreamError",
     "TokenLogprob",
     "TransportError",
     "Usage",
+    "WorkChangedError",
     "Writer",
     "from_rows",
     "infer",
@@ -170,7 +180,7 @@ def test_type_checkers_see_the_same_names() -> None:
         if node.module is not None and node.module.startswith("sutro_stream")
         for alias in node.names
     ]
-    assert sorted(name for _, name in seen) == sorted(NAMES)
+    assert sorted(name for _, name in seen) == sorted([*NAMES, "__version__"])
     for module, name in seen:
         assert getattr(import_module(module), name) is getattr(ss, name)
 

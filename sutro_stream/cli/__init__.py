@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import click
 
 from sutro_stream import __version__
+from sutro_stream.cli.ledger import ledger
 from sutro_stream.cli.messages import complain, prepare_streams
 from sutro_stream.cli.run import run
 from sutro_stream.errors import (
@@ -29,6 +30,7 @@ def commands() -> None:
 
 
 commands.add_command(run)
+commands.add_command(ledger)
 
 
 def main(
@@ -66,7 +68,7 @@ def main(
         complain("interrupted", label=None)
         return _INTERRUPTED
     except SutroStreamError as error:
-        complain(str(error))
+        complain(str(error) + "".join(getattr(error, "__notes__", ())))
         misused = isinstance(error, (ConfigurationError, SourceNotFoundError))
         return _MISUSED if misused else _FAILED
     return int(code or 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from glob import glob, has_magic
@@ -13,11 +14,14 @@ import click
 
 from sutro_stream.cli.options import InputFormat, RunOptions, unescaped
 from sutro_stream.engines.chat import ChatEngine
+from sutro_stream.engines.hedging import Hedge
 from sutro_stream.engines.local import LocalEngine
 from sutro_stream.errors import ConfigurationError, SourceNotFoundError
+from sutro_stream.flow.budget import Budget
 from sutro_stream.flow.retry import RetryPolicy
 from sutro_stream.pipeline.infer import Infer
 from sutro_stream.pipeline.limiting import Limit
+from sutro_stream.pipeline.limits import Limits
 from sutro_stream.pipeline.pipeline import Pipeline
 from sutro_stream.rendering.columns import Prompts
 from sutro_stream.rendering.function import Render
@@ -85,12 +89,38 @@ def inference_of(options: RunOptions, engine: ModelEngine) -> Infer:
         concurrency=options.concurrency,
         ordered=not options.unordered,
         seed_per_row=options.seed_per_row,
+        dedupe=options.dedupe,
+        limits=_limits(options),
+        hedge=Hedge() if options.hedge else None,
     )
     if options.timeout is not None:
         stage = replace(stage, timeout_s=options.timeout)
     if options.attempts is not None:
         stage = replace(stage, retry=RetryPolicy(attempts=options.attempts))
     return stage
+
+
+def _limits(options: RunOptions) -> Limits:
+    given = options.budget_limits
+    budget = None
+    if given:
+        budget = Budget(
+            usd=given.get("usd"),
+            tokens=_whole(given.get("tokens")),
+            calls=_whole(given.get("calls")),
+            minutes=given.get("minutes"),
+            input_usd_per_million=options.input_price,
+            output_usd_per_million=options.output_price,
+        )
+    return Limits(
+        requests_per_minute=options.requests_per_minute,
+        tokens_per_minute=options.tokens_per_minute,
+        budget=budget,
+    )
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else math.ceil(number)
 
 
 # Input.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -19,13 +19,14 @@ from sutro_stream.cli.signals import Stopped, run_until_signal
 from sutro_stream.cli.summary import summary
 from sutro_stream.engines.dialects import request_fields
 from sutro_stream.engines.engine import Engine
-from sutro_stream.flow.meter import Statistics
-from sutro_stream.pipeline.pipeline import FilePipeline
+from sutro_stream.errors import ConfigurationError, EngineError
+from sutro_stream.ledger.ledger import OpenMode
 from sutro_stream.pipeline.report import RunReport, RunStatus
 from sutro_stream.settings import Settings
 from sutro_stream.sinks.formats import sink_for
+from sutro_stream.sinks.sink import Sink
 
-_DONE, _NOTHING_ANSWERED = 0, 1
+_DONE, _NOTHING_ANSWERED, _BUDGET_SPENT = 0, 1, 3
 
 
 def execute(options: RunOptions, settings: Settings) -> int:
@@ -46,24 +47,70 @@ def execute(options: RunOptions, settings: Settings) -> int:
     prompts, _ = prompts_of(options)
     engine = engine_of(options, settings)
     pipeline = prompts | inference_of(options, engine) | sink
+    call = partial(
+        pipeline.run,
+        mode=_mode(options, pipeline.ledger_path),
+        keep_ledger=options.keep_ledger,
+        failures_to=_failures_sink(options),
+    )
     before = _state(output)
     with _progress(quiet=options.quiet) as progress:
         update = None if progress is None else progress.update
-        ending = run_until_signal(partial(_answer, pipeline, engine, update))
+        try:
+            ending = run_until_signal(
+                partial(_answer, partial(call, on_progress=update), engine)
+            )
+        except EngineError as error:
+            error.add_note(_kept(pipeline.ledger_path))
+            raise
     if isinstance(ending, Stopped):
         written = "is complete" if _state(output) != before else "was not written"
-        complain(f"{ending}; {output} {written}", label=None)
+        kept = _kept(pipeline.ledger_path)
+        complain(f"{ending}; {output} {written}{kept}", label=None)
         return ending.exit_code
+    if ending.status is RunStatus.INCOMPLETE:
+        done = ending.rows_answered + ending.rows_failed
+        kept = _kept(pipeline.ledger_path)
+        complain(
+            f"stopped after {done:,} rows: {ending.stopped}; {output} was not "
+            f"written{kept}",
+            label=None,
+        )
+        return _BUDGET_SPENT
     return _report(ending, quiet=options.quiet)
 
 
 async def _answer(
-    pipeline: FilePipeline,
-    engine: Engine,
-    on_progress: Callable[[Statistics], None] | None,
+    call: Callable[[], Awaitable[RunReport]], engine: Engine
 ) -> RunReport:
     async with engine:
-        return await pipeline.run(on_progress=on_progress)
+        return await call()
+
+
+def _mode(options: RunOptions, ledger: Path) -> OpenMode:
+    if options.restart:
+        return OpenMode.RESTART
+    if not options.retry_failed:
+        return OpenMode.RESUME
+    if not ledger.exists():
+        raise ConfigurationError(
+            f"there is no {ledger}, so it is not known which rows failed; a run "
+            "keeps it with --keep-ledger"
+        )
+    return OpenMode.RETRY_FAILED
+
+
+def _failures_sink(options: RunOptions) -> Sink | None:
+    return None if options.failures_to is None else sink_for(options.failures_to, None)
+
+
+def _kept(ledger: Path) -> str:
+    """What can be done with what an unfinished run has left."""
+    if not ledger.exists():
+        return ""
+    return (
+        f"; what was answered is kept in {ledger}: give the same command again to go on"
+    )
 
 
 def _report(report: RunReport, *, quiet: bool) -> int:

@@ -15,6 +15,7 @@ import click
 from sutro_stream.errors import ConfigurationError
 
 LOCAL_ENGINE = "local"
+_BUDGETS = ("usd", "tokens", "calls", "minutes")
 _ESCAPES = {r"\n": "\n", r"\t": "\t"}
 
 InputFormat = Literal["csv", "parquet"]
@@ -49,6 +50,17 @@ class RunOptions:
     attempts: int | None
     unordered: bool
     seed_per_row: bool
+    dedupe: bool
+    restart: bool
+    retry_failed: bool
+    keep_ledger: bool
+    failures_to: Path | None
+    requests_per_minute: float | None
+    tokens_per_minute: float | None
+    budget: tuple[str, ...]
+    input_price: float | None
+    output_price: float | None
+    hedge: bool
     output: Path | None
     columns: str | None
     overwrite: bool
@@ -89,6 +101,27 @@ class RunOptions:
         if self.max_tokens is not None:
             params["max_tokens"] = self.max_tokens
         return params
+
+    @property
+    def budget_limits(self) -> dict[str, float]:
+        """What the run may spend, by name.
+
+        Raises:
+            UsageError: A budget is not of the form `KEY=NUMBER`.
+        """
+        limits: dict[str, float] = {}
+        for item in self.budget:
+            name, _, value = item.partition("=")
+            try:
+                limits[name] = float(value)
+            except ValueError:
+                name = ""
+            if name not in _BUDGETS:
+                raise click.UsageError(
+                    f"--budget takes one of {', '.join(_BUDGETS)} and a number, as in "
+                    "calls=1000"
+                )
+        return limits
 
     @property
     def kept_columns(self) -> tuple[str, ...] | None:
@@ -154,7 +187,12 @@ class RunOptions:
             return
         if any(_is_same_file(output, path) for path in self.inputs):
             raise ConfigurationError(f"{output}: the output is the input")
-        if not self.dry_run and not self.overwrite and output.is_file():
+        if self.restart and self.retry_failed:
+            raise click.UsageError("--restart and --retry-failed exclude each other")
+        if self.failures_to is not None and self.failures_to == output:
+            raise ConfigurationError(f"{output}: the output is the file of failures")
+        replaces = self.overwrite or self.retry_failed
+        if not self.dry_run and not replaces and output.is_file():
             raise ConfigurationError(
                 f"{output} exists already; choose another name, or add --overwrite"
             )

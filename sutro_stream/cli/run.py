@@ -22,6 +22,7 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
         "max_tokens",
         "sampling",
         "seed_per_row",
+        "dedupe",
     ),
     "Who answers": (
         "engine",
@@ -31,9 +32,18 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
         "concurrency",
         "timeout",
         "attempts",
+        "hedge",
+    ),
+    "Limits": (
+        "requests_per_minute",
+        "tokens_per_minute",
+        "budget",
+        "input_price",
+        "output_price",
     ),
     "Input": ("format", "limit", "delimiter", "encoding", "empty"),
-    "Output": ("output", "overwrite", "columns", "unordered", "quiet"),
+    "Output": ("output", "failures_to", "overwrite", "columns", "unordered", "quiet"),
+    "Going on": ("restart", "retry_failed", "keep_ledger"),
     "Trying out": ("dry_run", "show"),
 }
 
@@ -71,7 +81,8 @@ Examples:
 
 \b
 Exit codes: 0 at least one row was answered; 1 none was, or the run could not
-go on; 2 the command is wrong; 130 interrupted with Ctrl-C.""",
+go on; 2 the command is wrong; 3 the budget is spent; 130 interrupted with
+Ctrl-C.""",
 )
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
 @click.option(
@@ -116,6 +127,9 @@ go on; 2 the command is wrong; 130 interrupted with Ctrl-C.""",
     help="Derive a seed for each row from --sampling seed=N and its position.",
 )
 @click.option(
+    "--dedupe", is_flag=True, help="Ask once for equal prompts, and share the answer."
+)
+@click.option(
     "--engine",
     default=LOCAL_ENGINE,
     show_default=True,
@@ -157,6 +171,36 @@ go on; 2 the command is wrong; 130 interrupted with Ctrl-C.""",
     help="Most requests for one row, the first included.  [default: 5]",
 )
 @click.option(
+    "--hedge",
+    is_flag=True,
+    help="Ask a second time for a row that is late; at most 3 % more requests.",
+)
+@click.option(
+    "--requests-per-minute",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    help="Most requests a minute, spread evenly.",
+)
+@click.option(
+    "--tokens-per-minute",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    help="Most tokens a minute, read and written.",
+)
+@click.option(
+    "--budget",
+    multiple=True,
+    metavar="KEY=NUMBER",
+    help="Stop, to go on later, when so much is spent: calls=, tokens=, minutes= or "
+    "usd=.",
+)
+@click.option(
+    "--input-price", type=float, metavar="USD", help="Per million tokens, for usd=."
+)
+@click.option(
+    "--output-price", type=float, metavar="USD", help="Per million tokens, for usd=."
+)
+@click.option(
     "--format",
     type=click.Choice(["csv", "parquet"]),
     help="Format of the input, where its name does not tell.",
@@ -191,6 +235,28 @@ go on; 2 the command is wrong; 130 interrupted with Ctrl-C.""",
 @click.option(
     "--unordered", is_flag=True, help="Write results as they come, not in input order."
 )
+@click.option(
+    "--failures-to",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Input rows without an answer, as input for another run.",
+)
+@click.option(
+    "--restart",
+    is_flag=True,
+    help="Forget what an interrupted run has answered, and start afresh.",
+)
+@click.option(
+    "--retry-failed",
+    is_flag=True,
+    help="Keep the answers of an earlier run and ask again what failed; needs its "
+    "ledger.",
+)
+@click.option(
+    "--keep-ledger",
+    is_flag=True,
+    help="Keep OUTPUT.ledger when the output is complete.",
+)
 @click.option("--quiet", "-q", is_flag=True, help="No progress and no summary.")
 @click.option(
     "--dry-run",
@@ -214,6 +280,9 @@ def run(settings: Settings, /, **values: Any) -> int:
 
     Every row of the input becomes one row of the output, with the answer in the
     column `output`, and with the reason in the column `error` where it failed.
+
+    A run that was interrupted, by whatever, goes on when the same command is given
+    again: until the output is complete, OUTPUT.ledger keeps what was answered.
     """
     options = RunOptions(**values)
     options.check()

@@ -43,6 +43,10 @@ def _lines(report: RunReport) -> Iterator[str]:
     yield f"answered         {report.rows_answered:>10,}"
     yield f"failed           {report.rows_failed:>10,}"
     yield from failure_lines(report.failures)
+    if report.rows_kept:
+        yield f"kept             {report.rows_kept:>10,}  from the run before"
+    if report.rows_shared:
+        yield f"calls saved      {report.rows_shared:>10,}  equal prompts"
     if report.retries:
         yield f"retries          {report.retries:>10,}"
     if report.input_tokens or report.output_tokens:

@@ -17,8 +17,9 @@ def single_error() -> Iterator[None]:
     """Raise the one error that a group stands for, instead of the group.
 
     Neighbours of a failed task fail with a broken stream: echoes, left out.
-    Several errors of this package at once have one cause (every worker met the
-    same wrong key); the first speaks for all. Unrelated errors stay a group.
+    Several errors of this package at once, or several that are alike, have one cause
+    (every worker met the same wrong key); the first speaks for all. Unrelated errors
+    stay a group.
     """
     try:
         yield
@@ -26,7 +27,8 @@ def single_error() -> Iterator[None]:
         errors = list(leaves(group))
         errors = [e for e in errors if not isinstance(e, _ECHOES)] or errors
         ours = all(isinstance(error, SutroStreamError) for error in errors)
-        if len(errors) == 1 or ours:
+        alike = len({(type(error), str(error)) for error in errors}) == 1
+        if alike or ours:
             error = errors[0]
             raise error from error.__cause__
         raise

@@ -25,6 +25,8 @@ class Statistics:
         rows_failed: Rows that ended without one; refused rows among them.
         failures: Failed rows by kind.
         retries: Attempts beyond the first of their row.
+        rows_kept: Rows whose outcome an earlier run had recorded.
+        rows_shared: Rows that got the answer of another with the same prompt.
         input_tokens: As counted by the engine.
         output_tokens: As counted by the engine.
     """
@@ -40,6 +42,8 @@ class Statistics:
     rows_failed: int
     failures: Mapping[ErrorKind, int]
     retries: int
+    rows_kept: int
+    rows_shared: int
     input_tokens: int
     output_tokens: int
 
@@ -66,6 +70,8 @@ class Meter:
     answered: int = 0
     failures: Counter[ErrorKind] = field(default_factory=Counter)
     retries: int = 0
+    kept: int = 0
+    shared: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
 
@@ -78,12 +84,14 @@ class Meter:
         """Count it back in, however it ended."""
         self.in_flight -= 1
 
-    def concluded(self, outcome: Outcome) -> None:
-        """Count a row's final outcome."""
+    def concluded(self, outcome: Outcome, *, is_paid: bool = True) -> None:
+        """Count a row's final outcome, and its tokens if this run paid for them."""
         if outcome.error is None:
             self.answered += 1
         else:
             self.failures[outcome.error.kind] += 1
+        if not is_paid:
+            return
         if outcome.answer is not None and outcome.answer.usage is not None:
             self.input_tokens += outcome.answer.usage.input_tokens
             self.output_tokens += outcome.answer.usage.output_tokens
@@ -102,6 +110,8 @@ class Meter:
             rows_failed=sum(self.failures.values()),
             failures=dict(self.failures),
             retries=self.retries,
+            rows_kept=self.kept,
+            rows_shared=self.shared,
             input_tokens=self.input_tokens,
             output_tokens=self.output_tokens,
         )

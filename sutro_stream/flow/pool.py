@@ -8,79 +8,36 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
-from sutro_stream.errors import EngineError, RequestTimeoutError, is_fatal
+from sutro_stream.errors import (
+    BudgetExhaustedError,
+    EngineError,
+    RequestTimeoutError,
+    is_fatal,
+)
 from sutro_stream.flow.backlog import Backlog, Task
 from sutro_stream.flow.circuit import Circuit
+from sutro_stream.flow.followers import Followers
+from sutro_stream.flow.gate import Gate
 from sutro_stream.flow.holdings import Holdings
-from sutro_stream.flow.meter import Meter
+from sutro_stream.flow.intake import Follows, Intake, Settled
 from sutro_stream.flow.parking import Parking
-from sutro_stream.flow.retry import RetryPolicy
-from sutro_stream.flow.window import Window, WindowLimits
+from sutro_stream.flow.stage import RunContext
+from sutro_stream.flow.throttle import Ticket
+from sutro_stream.flow.window import Window
+from sutro_stream.flow.work import Concluded, PoolConfig, Work
 from sutro_stream.values.outcomes import Outcome
 
 InT = TypeVar("InT")
 OutT = TypeVar("OutT")
-OutT_co = TypeVar("OutT_co", covariant=True)
 
 _LONGEST_SWEEP_S = 1.0
 _SWEEPS_PER_TIMEOUT = 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Concluded(Generic[InT]):
-    """A row and its final outcome."""
-
-    batch: InT
-    offset: int
-    outcome: Outcome
-
-
-class Work(Protocol[InT, OutT_co]):
-    """What a pool does; everything else about rows is the pool's."""
-
-    def payloads(self, batch: InT) -> list[object]:
-        """What an attempt needs, one for each row of the batch."""
-
-    def size_bytes(self, batch: InT) -> int:
-        """Memory that the batch holds."""
-
-    def settled(self, task: Task[InT]) -> Outcome | None:
-        """The outcome of a row that needs no request, `None` if it needs one."""
-
-    async def attempt(self, task: Task[InT]) -> Outcome:
-        """Send one request.
-
-        Raises:
-            EngineError: It failed; the pool decides what follows.
-        """
-
-    def failed(self, task: Task[InT], error: EngineError) -> Outcome:
-        """The outcome of a row whose last attempt failed."""
-
-    def collect(self, concluded: Sequence[Concluded[InT]]) -> Sequence[OutT_co]:
-        """Batches to send on, in the given order of rows."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolLimits:
-    """How a pool runs.
-
-    Attributes:
-        concurrency: Requests in flight while rows remain; at least 1.
-        timeout_s: Longest time of one attempt, in seconds; `None` for no limit.
-        window: How far work runs ahead of the consumer.
-    """
-
-    concurrency: int
-    timeout_s: float | None
-    window: WindowLimits
 
 
 @dataclass(slots=True, eq=False)
@@ -89,6 +46,7 @@ class _Lane(Generic[InT]):
 
     task: Task[InT] | None = None
     overdue: Task[InT] | None = None
+    ticket: Ticket | None = None
     started_s: float = 0.0
     scope: anyio.CancelScope | None = None
 
@@ -96,32 +54,44 @@ class _Lane(Generic[InT]):
 class Pool(Generic[InT, OutT]):
     """One run of a row-wise stage.
 
-    Invariants: a row holds a worker only while its request is out, never while
-    it waits for a retry; every row that came in goes out exactly once.
+    Invariants: a row holds a worker only while its request is out, never while it
+    waits for a retry; every row that came in goes out exactly once, and not before
+    it is recorded.
     """
 
     def __init__(
         self,
         work: Work[InT, OutT],
-        limits: PoolLimits,
+        config: PoolConfig,
+        context: RunContext,
         *,
-        ordered: bool,
-        retry: RetryPolicy,
-        meter: Meter,
+        gate: Gate,
         rng: random.Random,
     ) -> None:
         self._work = work
-        self._limits = limits
-        self._retry = retry
-        self._meter = meter
+        self._config = config
+        self._meter = context.meter
+        self._recorder = context.recorder
+        self._gate = gate
         self._rng = rng
+        self._intake: Intake[InT] = Intake(
+            work,
+            recorder=context.recorder,
+            spool=context.spool,
+            dedupe=config.dedupe,
+        )
+        self._is_filed = context.is_ordered_elsewhere
         self._circuit = Circuit()
         self._backlog: Backlog[InT] = Backlog()
-        self._window: Window[Concluded[InT]] = Window(limits.window, ordered=ordered)
-        self._parking = Parking()
+        self._window: Window[Concluded[InT]] = Window(
+            config.window, ordered=config.ordered and not self._is_filed
+        )
         self._holdings = Holdings()
-        self._lanes = [_Lane[InT]() for _ in range(limits.concurrency)]
+        self._parking = Parking()
+        self._lanes = [_Lane[InT]() for _ in range(config.workers)]
+        self._followers: Followers[InT] | None = Followers() if config.dedupe else None
         self._coarse_now_s = 0.0
+        self._room_due_s = math.inf
         self._hungry = anyio.Event()
         self._news = anyio.Event()
         self._alarm = anyio.Event()
@@ -148,12 +118,15 @@ class Pool(Generic[InT, OutT]):
     # Rows in.
 
     async def _feed(self, source: ObjectReceiveStream[InT]) -> None:
-        low_water = self._limits.concurrency
+        low_water = self._config.workers
         async for batch in source:
-            payloads = self._work.payloads(batch)
+            payloads = await self._intake.payloads(batch)
             self._holdings.add(
                 batch, rows=len(payloads), size_bytes=self._work.size_bytes(batch)
             )
+            if self._followers is not None:
+                first = self._work.first_index(batch)
+                self._followers.opened(range(first, first + len(payloads)))
             self._backlog.add(batch, payloads)
             self._parking.wake(len(payloads))
             while self._backlog.fresh > low_water or self._is_full():
@@ -164,7 +137,7 @@ class Pool(Generic[InT, OutT]):
         self._news.set()
 
     def _is_full(self) -> bool:
-        return self._holdings.size_bytes > self._limits.window.span_bytes
+        return self._holdings.size_bytes > self._config.window.span_bytes
 
     # Rows through.
 
@@ -176,27 +149,89 @@ class Pool(Generic[InT, OutT]):
             self._after_deadline(lane)
 
     async def _work_off(self, lane: _Lane[InT]) -> None:
-        work, meter = self._work, self._meter
         while (task := await self._next()) is not None:
-            outcome = work.settled(task)
-            if outcome is not None:
-                self._conclude(task, outcome)
-                continue
-            lane.task = task
-            lane.started_s = self._coarse_now_s
-            task.attempts += 1
-            meter.started_request()
-            try:
-                outcome = await work.attempt(task)
-            except EngineError as error:
-                lane.task = None
-                self._after_failure(task, error)
+            payload = task.payload
+            if isinstance(payload, Settled):
+                self._settle(task, payload)
+            elif isinstance(payload, Follows):
+                await self._follow(task, payload)
             else:
-                lane.task = None
-                self._circuit.answered()
-                self._conclude(task, outcome)
-            finally:
-                meter.ended_request()
+                outcome = await self._ask(lane, task)
+                if outcome is not None:
+                    self._record(task, outcome)
+                    self._conclude(task, outcome)
+
+    async def _ask(self, lane: _Lane[InT], task: Task[InT]) -> Outcome | None:
+        """Send one request; `None` if the row is to be asked again later."""
+        gate, meter = self._gate, self._meter
+        lane.task = task
+        lane.started_s = self._coarse_now_s
+        task.attempts += 1
+        if not gate.is_always_open:
+            lane.ticket = gate.sent(
+                anyio.current_time(), estimated_tokens=self._work.estimated_tokens(task)
+            )
+        meter.started_request()
+        try:
+            outcome = await self._work.attempt(task)
+        except EngineError as error:
+            lane.task = None
+            self._tell_failure(lane, error)
+            return self._after_failure(task, error)
+        finally:
+            meter.ended_request()
+        lane.task = None
+        if not gate.is_always_open and outcome.answer is not None:
+            gate.answered(lane.ticket, anyio.current_time(), outcome.answer)
+            self._wake_for_room()
+        self._circuit.answered()
+        return outcome
+
+    def _tell_failure(self, lane: _Lane[InT], error: EngineError) -> None:
+        if not self._gate.is_always_open:
+            self._gate.failed(lane.ticket, anyio.current_time(), error)
+            self._wake_for_room()
+
+    def _settle(self, task: Task[InT], settled: Settled) -> None:
+        if self._recorder is not None and not settled.is_recorded:
+            self._recorder.record(self._index(task), 0, settled.outcome)
+        if settled.is_recorded:
+            self._meter.kept += 1
+        self._conclude(task, settled.outcome)
+
+    async def _follow(self, task: Task[InT], follows: Follows) -> None:
+        """Conclude a row like the one it equals, now or when that one is."""
+        leader = follows.leader
+        if self._followers is None or self._followers.wait(leader, task):
+            return
+        outcome = self._followers.recent(leader)
+        if outcome is None and self._recorder is not None:
+            known = await self._recorder.known(leader, 1)
+            if leader not in known:
+                await self._recorder.flush()
+                known = await self._recorder.known(leader, 1)
+            outcome = known[leader].outcome
+        if outcome is not None:
+            self._conclude_follower(task, follows, outcome)
+
+    def _conclude_follower(
+        self, task: Task[InT], follows: Follows, outcome: Outcome
+    ) -> None:
+        shared = replace(outcome, attempts=0)
+        if self._recorder is not None:
+            self._recorder.record(
+                self._index(task), follows.digest, shared, leader=follows.leader
+            )
+        self._meter.shared += 1
+        self._conclude(task, shared)
+
+    def _record(self, task: Task[InT], outcome: Outcome) -> None:
+        if self._recorder is not None:
+            digest = self._work.digest(task.payload)
+            self._recorder.record(self._index(task), digest, outcome)
+
+    def _index(self, task: Task[InT]) -> int:
+        return self._work.first_index(task.batch) + task.offset
 
     async def _next(self) -> Task[InT] | None:
         while True:
@@ -204,7 +239,7 @@ class Pool(Generic[InT, OutT]):
             if task is not None:
                 if self._backlog.drained:
                     self._parking.wake_all()
-                elif self._backlog.fresh <= self._limits.concurrency:
+                elif self._backlog.fresh <= self._config.workers:
                     self._hungry.set()
                 return task
             if self._backlog.drained:
@@ -213,6 +248,8 @@ class Pool(Generic[InT, OutT]):
 
     def _take(self) -> Task[InT] | None:
         backlog = self._backlog
+        if not self._gate.is_always_open and not self._admits():
+            return None
         if backlog.delayed:
             task = backlog.take_due(anyio.current_time())
             if task is not None:
@@ -227,17 +264,40 @@ class Pool(Generic[InT, OutT]):
             task.ticket = self._window.begin()
         return task
 
-    def _after_failure(self, task: Task[InT], error: EngineError) -> None:
+    def _admits(self) -> bool:
+        now_s = anyio.current_time()
+        reason = self._gate.spent(now_s)
+        if reason is not None:
+            if not self._meter.in_flight and not self._backlog.drained:
+                raise BudgetExhaustedError(reason)
+            return False
+        if self._gate.room(now_s) > 0:
+            return True
+        wait_s = self._gate.wait_s(now_s)
+        if wait_s is not None and now_s + wait_s < self._room_due_s:
+            self._room_due_s = now_s + wait_s
+            self._alarm.set()
+        return False
+
+    def _wake_for_room(self) -> None:
+        """Wake parked workers for what the throttle has room for by now."""
+        if len(self._parking):
+            room = self._gate.room(anyio.current_time())
+            waiting = self._backlog.fresh + self._backlog.delayed
+            self._parking.wake(min(room, waiting))
+
+    def _after_failure(self, task: Task[InT], error: EngineError) -> Outcome | None:
         if is_fatal(error):
             raise error
-        delay_s = self._retry.delay_s(error, attempts=task.attempts, rng=self._rng)
-        if delay_s is not None:
+        policy = self._config.retry
+        delay_s = policy.delay_s(error, attempts=task.attempts, rng=self._rng)
+        if delay_s is not None and not policy.is_spent(self._meter.retries):
             self._postpone(task, delay_s)
-            return
+            return None
         end = self._circuit.failed(error)
         if end is not None:
             raise end from error
-        self._conclude(task, self._work.failed(task, error))
+        return self._work.failed(task, error)
 
     def _after_deadline(self, lane: _Lane[InT]) -> None:
         task, overdue = lane.task, lane.overdue
@@ -246,12 +306,19 @@ class Pool(Generic[InT, OutT]):
             return
         if task is not overdue:
             # Its predecessor ended just before the cancellation arrived.
+            if not self._gate.is_always_open:
+                self._gate.cancelled(lane.ticket, anyio.current_time())
             task.attempts -= 1
             self._postpone(task, 0.0)
             return
-        seconds = self._limits.timeout_s
+        seconds = self._config.timeout_s
         message = f"no answer within the time limit of {seconds:g} seconds"
-        self._after_failure(task, RequestTimeoutError(message))
+        error = RequestTimeoutError(message)
+        self._tell_failure(lane, error)
+        outcome = self._after_failure(task, error)
+        if outcome is not None:
+            self._record(task, outcome)
+            self._conclude(task, outcome)
 
     def _postpone(self, task: Task[InT], delay_s: float) -> None:
         self._backlog.postpone(task, anyio.current_time() + delay_s)
@@ -259,11 +326,14 @@ class Pool(Generic[InT, OutT]):
         self._alarm.set()
 
     def _conclude(self, task: Task[InT], outcome: Outcome) -> None:
-        self._meter.concluded(outcome)
+        self._meter.concluded(outcome, is_paid=task.attempts > 0)
         concluded = Concluded(batch=task.batch, offset=task.offset, outcome=outcome)
         if self._window.conclude(task.ticket, concluded):
             self._news.set()
         self._meter.waiting_for_order = self._window.held
+        if self._followers is not None:
+            for follower in self._followers.concluded(self._index(task), outcome):
+                self._conclude_follower(follower, follower.payload, outcome)
 
     # Rows out.
 
@@ -285,7 +355,7 @@ class Pool(Generic[InT, OutT]):
     # Time.
 
     async def _keep_time(self) -> None:
-        timeout_s = self._limits.timeout_s
+        timeout_s = self._config.timeout_s
         sweep_s = (
             math.inf
             if timeout_s is None
@@ -302,6 +372,10 @@ class Pool(Generic[InT, OutT]):
             # takes it rings the alarm for the row behind it.
             if due_s is not None and due_s > now_s:
                 wait_s = min(wait_s, due_s - now_s)
+            if self._room_due_s <= now_s:
+                self._room_due_s = math.inf
+                self._wake_for_room()
+            wait_s = min(wait_s, self._room_due_s - now_s)
             self._alarm = anyio.Event()
             with anyio.move_on_after(wait_s):
                 await self._alarm.wait()

@@ -29,11 +29,14 @@ class RetryPolicy:
         attempts: Most requests for one row, the first included; at least 1.
         first_delay_s: Longest delay after the first failure, in seconds.
         longest_delay_s: Longest delay at all, in seconds; also caps `Retry-After`.
+        retries_per_run: Most repeated requests of all rows together, `None` for no
+            limit; a row that fails beyond it is not asked again.
     """
 
     attempts: int = 5
     first_delay_s: float = 0.5
     longest_delay_s: float = 60.0
+    retries_per_run: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse limits that cannot be met."""
@@ -41,6 +44,10 @@ class RetryPolicy:
             raise ConfigurationError("attempts must be at least 1")
         if self.first_delay_s < 0 or self.longest_delay_s < 0:
             raise ConfigurationError("delays must not be negative")
+
+    def is_spent(self, retries: int) -> bool:
+        """Whether a run with so many repeated requests may make no more."""
+        return self.retries_per_run is not None and retries >= self.retries_per_run
 
     def delay_s(
         self, error: EngineError, *, attempts: int, rng: random.Random

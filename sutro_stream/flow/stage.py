@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
 from sutro_stream.flow.meter import Meter
+from sutro_stream.flow.recorder import Recorder
 from sutro_stream.values.layout import Shape
 
 ItemT_co = TypeVar("ItemT_co", covariant=True)
@@ -15,12 +18,40 @@ Columns = frozenset[str] | None
 """Names of input columns; `None` means all there are."""
 
 
+@dataclass(slots=True, kw_only=True)
+class RunContext:
+    """What a step gets from the run it belongs to.
+
+    `recorder`, `spool` and `is_ordered_elsewhere` are set between binding and the
+    first batch, for the steps they concern.
+
+    Attributes:
+        meter: The run's counters.
+        recorder: Remembers the step's outcomes, `None` when nothing does.
+        spool: Keeps the rows of a batch for the output, before any is asked.
+        is_ordered_elsewhere: Whether the step's order does not matter any more.
+    """
+
+    meter: Meter
+    recorder: Recorder | None = None
+    spool: Callable[[Any], Awaitable[None]] | None = None
+    is_ordered_elsewhere: bool = False
+
+
 class Step(Protocol):
     """A stage bound to one run."""
 
     @property
     def shape(self) -> Shape:
         """What the step sends."""
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What decides over the step's output, beside its input.
+
+        Short texts or digests, by names that a person understands. Answers are
+        kept for a later run only as long as these are the same.
+        """
 
     async def __call__(
         self, source: ObjectReceiveStream[Any], sink: ObjectSendStream[Any]
@@ -42,7 +73,7 @@ class Stage(Protocol[ItemT_co]):
     def columns_needed(self, wanted: Columns) -> Columns:
         """Input columns the stage needs so that `wanted` leave it."""
 
-    def bind(self, shape: Shape, meter: Meter) -> Step:
+    def bind(self, shape: Shape, context: RunContext) -> Step:
         """Check that the stage fits what arrives, and prepare one run of it.
 
         No I/O: a wrong configuration is found here, before anything is sent.

@@ -10,10 +10,12 @@ from typing import Any, Literal, TypeAlias
 import pyarrow as pa
 
 from sutro_stream.engines.engine import Engine
+from sutro_stream.engines.hedging import Hedge
 from sutro_stream.errors import ConfigurationError
 from sutro_stream.flow.retry import RetryPolicy
 from sutro_stream.pipeline.infer import Infer
 from sutro_stream.pipeline.limiting import Limit
+from sutro_stream.pipeline.limits import Limits
 from sutro_stream.pipeline.mapping import BatchFunction, MapBatches
 from sutro_stream.pipeline.pipeline import Pipeline
 from sutro_stream.rendering.columns import Prompts
@@ -184,7 +186,7 @@ def prompts(
     )
 
 
-def infer(
+def infer(  # noqa: PLR0913 - the stage's whole configuration
     engine: Engine,
     *,
     concurrency: int | None = None,
@@ -193,6 +195,9 @@ def infer(
     retry: RetryPolicy | None = None,
     window_rows: int | None = None,
     seed_per_row: bool = False,
+    dedupe: bool = False,
+    limits: Limits | None = None,
+    hedge: Hedge | None = None,
 ) -> Infer:
     """Ask the engine: one request for each prompt, many at once.
 
@@ -207,6 +212,11 @@ def infer(
             request; `None` for the default.
         seed_per_row: Whether every row gets a seed of its own, a function of the
             sampling parameters' `seed` and the row's index.
+        dedupe: Whether equal prompts are asked once, and the answer given to all
+            their rows; mind that random sampling would have answered differently.
+        limits: What the run may ask for in a minute, and in all; `None` for no limit.
+        hedge: When a late row is asked a second time, the first answer counting;
+            `None` for never.
 
     Raises:
         ConfigurationError: A number is out of range.
@@ -219,6 +229,9 @@ def infer(
         retry=retry or RetryPolicy(),
         window_rows=window_rows,
         seed_per_row=seed_per_row,
+        dedupe=dedupe,
+        limits=limits or Limits(),
+        hedge=hedge,
     )
 
 

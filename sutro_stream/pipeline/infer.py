@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
 from sutro_stream.engines.engine import Engine, Responder
+from sutro_stream.engines.hedging import Hedge, hedged
 from sutro_stream.errors import (
     ConfigurationError,
     EngineError,
@@ -21,11 +24,15 @@ from sutro_stream.errors import (
     TransportError,
 )
 from sutro_stream.flow.backlog import Task
-from sutro_stream.flow.meter import Meter
-from sutro_stream.flow.pool import Concluded, Pool, PoolLimits
+from sutro_stream.flow.intake import Settled
+from sutro_stream.flow.pool import Pool
 from sutro_stream.flow.retry import RetryPolicy, is_retryable
-from sutro_stream.flow.stage import Columns
+from sutro_stream.flow.stage import Columns, RunContext
 from sutro_stream.flow.window import WindowLimits
+from sutro_stream.flow.work import Concluded, PoolConfig
+from sutro_stream.ledger.identity import prompt_digest
+from sutro_stream.pipeline.limits import Limits
+from sutro_stream.values.fingerprint import fingerprint
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.layout import Shape
 from sutro_stream.values.outcomes import (
@@ -47,6 +54,8 @@ _SPAN_BYTES = 128 << 20
 _READY_ROWS_PER_SLOT = 4
 _LEAST_READY_ROWS = 256
 _SEED_LIMIT = 1 << 31
+_CHARACTERS_PER_TOKEN = 4
+_USUAL_ANSWER_TOKENS = 100
 
 PromptTask: TypeAlias = Task[PromptBatch]
 
@@ -66,6 +75,9 @@ class Infer:
             request, `None` for the default.
         seed_per_row: Whether every row gets a seed of its own, derived from the
             `seed` of the sampling parameters and the row's index.
+        dedupe: Whether equal prompts are asked once.
+        limits: What the run may ask for in a minute, and in all.
+        hedge: When a late row is asked a second time, `None` for never.
     """
 
     engine: Engine
@@ -75,6 +87,9 @@ class Infer:
     retry: RetryPolicy = RetryPolicy()
     window_rows: int | None = None
     seed_per_row: bool = False
+    dedupe: bool = False
+    limits: Limits = Limits()
+    hedge: Hedge | None = None
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no sense."""
@@ -84,6 +99,11 @@ class Infer:
             raise ConfigurationError("timeout_s must be above 0, or None")
         if self.window_rows is not None and self.window_rows < 1:
             raise ConfigurationError("window_rows must be at least 1")
+        if self.dedupe and self.seed_per_row:
+            raise ConfigurationError(
+                "dedupe and seed_per_row exclude each other: equal prompts with "
+                "seeds of their own are different requests"
+            )
 
     @property
     def yields(self) -> type[Result]:
@@ -94,7 +114,7 @@ class Infer:
         """See `Stage`."""
         return wanted
 
-    def bind(self, shape: Shape, meter: Meter) -> InferStep:
+    def bind(self, shape: Shape, context: RunContext) -> InferStep:
         """See `Stage`."""
         instructions = shape.instructions
         if shape.kind is not PromptBatch or instructions is None:
@@ -116,20 +136,23 @@ class Infer:
                 instructions=instructions,
                 seed=seed,
             ),
-            meter=meter,
+            context=context,
         )
 
-    def limits(self) -> PoolLimits:
-        """The limits of one run."""
-        concurrency = self.concurrency or self.engine.default_concurrency
-        return PoolLimits(
-            concurrency=concurrency,
+    def pool_config(self) -> PoolConfig:
+        """How the pool of one run works."""
+        workers = self.concurrency or self.engine.default_concurrency
+        return PoolConfig(
+            workers=workers,
             timeout_s=self.timeout_s,
             window=WindowLimits(
-                span_rows=self.window_rows or max(_SPAN_ROWS, 2 * concurrency),
+                span_rows=self.window_rows or max(_SPAN_ROWS, 2 * workers),
                 span_bytes=_SPAN_BYTES,
-                ready_rows=max(_LEAST_READY_ROWS, _READY_ROWS_PER_SLOT * concurrency),
+                ready_rows=max(_LEAST_READY_ROWS, _READY_ROWS_PER_SLOT * workers),
             ),
+            retry=self.retry,
+            ordered=self.ordered,
+            dedupe=self.dedupe,
         )
 
 
@@ -140,21 +163,42 @@ class InferStep:
     stage: Infer
     shape: Shape
     work: ChatWork
-    meter: Meter
+    context: RunContext
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """See `Step`."""
+        asked = self.work.instructions
+        schema = asked.schema
+        parts = {
+            "model": self.work.responder.model or "the endpoint's own",
+            "system prompt": fingerprint(asked.system_prompt),
+            "output schema": fingerprint(schema and schema.definition),
+            "sampling parameters": fingerprint(asked.sampling.given()),
+        }
+        if self.stage.seed_per_row:
+            parts["seeds"] = "one for each row"
+        return parts
 
     async def __call__(
         self, source: ObjectReceiveStream[Any], sink: ObjectSendStream[Any]
     ) -> None:
         """See `Step`."""
-        pool = Pool[PromptBatch, OutcomeBatch](
-            self.work,
-            self.stage.limits(),
-            ordered=self.stage.ordered,
-            retry=self.stage.retry,
-            meter=self.meter,
-            rng=random.Random(),
-        )
-        await pool.run(source, sink)
+        async with AsyncExitStack() as stack:
+            work, hedge = self.work, self.stage.hedge
+            if hedge is not None:
+                responder = await stack.enter_async_context(
+                    hedged(work.responder, hedge)
+                )
+                work = replace(work, responder=responder)
+            pool = Pool[PromptBatch, OutcomeBatch](
+                work,
+                self.stage.pool_config(),
+                self.context,
+                gate=self.stage.limits.gate(anyio.current_time()),
+                rng=random.Random(),
+            )
+            await pool.run(source, sink)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,20 +215,31 @@ class ChatWork:
     instructions: Instructions
     seed: int | None
 
-    def payloads(self, batch: PromptBatch) -> list[object]:
-        """See `Work`."""
-        texts: list[object] = batch.texts.to_pylist()
-        return texts
+    def first_index(self, batch: PromptBatch) -> int:
+        """See `Content`."""
+        return batch.first_index
+
+    def payloads(self, batch: PromptBatch) -> list[Any]:
+        """See `Content`: the prompts, and the outcomes of refused rows."""
+        payloads: list[Any] = batch.texts.to_pylist()
+        for offset, error in batch.refused.items():
+            payloads[offset] = Settled(outcome=Outcome(error=error))
+        return payloads
+
+    def digest(self, payload: object) -> int:
+        """See `Content`."""
+        return prompt_digest(str(payload))
 
     def size_bytes(self, batch: PromptBatch) -> int:
         """See `Work`."""
         return int(batch.rows.records.nbytes + batch.texts.nbytes)
 
-    def settled(self, task: PromptTask) -> Outcome | None:
-        """See `Work`."""
-        if task.payload is not None:
-            return None
-        return Outcome(error=task.batch.refused[task.offset])
+    def estimated_tokens(self, task: PromptTask) -> int:
+        """See `Work`: from the prompt's length, and a usual answer."""
+        written = self.instructions.sampling.max_tokens or _USUAL_ANSWER_TOKENS
+        return len(task.payload) // _CHARACTERS_PER_TOKEN + min(
+            written, _USUAL_ANSWER_TOKENS
+        )
 
     async def attempt(self, task: PromptTask) -> Outcome:
         """See `Work`."""

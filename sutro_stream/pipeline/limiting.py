@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
 from sutro_stream.errors import ConfigurationError
-from sutro_stream.flow.meter import Meter
-from sutro_stream.flow.stage import Columns
+from sutro_stream.flow.stage import Columns, RunContext
 from sutro_stream.values.layout import Shape
 from sutro_stream.values.rows import Row, RowBatch
 
@@ -38,12 +38,13 @@ class Limit:
         """See `Stage`."""
         return wanted
 
-    def bind(self, shape: Shape, meter: Meter) -> LimitStep:
+    def bind(self, shape: Shape, context: RunContext) -> LimitStep:
         """See `Stage`."""
         if shape.kind is not RowBatch:
             raise ConfigurationError(
                 "limit goes before rendering, right after a source"
             )
+        meter = context.meter
         if meter.rows_total is not None:
             meter.rows_total = min(meter.rows_total, self.rows)
         return LimitStep(rows=self.rows, shape=shape)
@@ -55,6 +56,11 @@ class LimitStep:
 
     rows: int
     shape: Shape
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """See `Step`: more rows of the same input are the same work."""
+        return {}
 
     async def __call__(
         self, source: ObjectReceiveStream[Any], sink: ObjectSendStream[Any]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -10,8 +10,7 @@ import pyarrow as pa
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
 from sutro_stream.errors import StageError
-from sutro_stream.flow.meter import Meter
-from sutro_stream.flow.stage import Columns
+from sutro_stream.flow.stage import Columns, RunContext
 from sutro_stream.values.layout import Layout, Shape
 from sutro_stream.values.rows import Row, RowBatch
 
@@ -42,7 +41,7 @@ class MapBatches:
         """See `Stage`: a function may look at any column."""
         return None
 
-    def bind(self, shape: Shape, meter: Meter) -> MapStep:  # noqa: ARG002
+    def bind(self, shape: Shape, context: RunContext) -> MapStep:  # noqa: ARG002
         """See `Stage`."""
         layout = shape.layout()
         rows = layout.schema if self.schema is None else self.schema
@@ -60,6 +59,11 @@ class MapStep:
     function: BatchFunction
     layout: Layout
     shape: Shape
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """See `Step`: the function's name, since nothing can look into it."""
+        return {"stage": getattr(self.function, "__qualname__", "map_batches")}
 
     async def __call__(
         self, source: ObjectReceiveStream[Any], sink: ObjectSendStream[Any]

@@ -20,6 +20,8 @@ class RunStatus(StrEnum):
     """Some rows failed; their reasons are in the output."""
     FAILED = "failed"
     """There were rows, and not one has an answer."""
+    INCOMPLETE = "incomplete"
+    """The budget was spent before the end; the ledger keeps what was answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,16 +29,20 @@ class RunReport:
     """A finished run.
 
     Attributes:
-        path: The output file, complete.
+        path: The output file; complete, unless the run is incomplete.
         rows: Rows in it.
         rows_answered: Rows with an answer; without an engine in the pipeline, all.
         rows_failed: Rows without one; refused rows among them.
         failures: Failed rows by kind.
         retries: Requests sent beyond the first of their row.
+        rows_kept: Rows whose outcome an earlier, interrupted run had recorded.
+        rows_shared: Rows that got the answer of another with the same prompt: calls
+            saved.
         input_tokens: As counted by the engine.
         output_tokens: As counted by the engine.
         elapsed_s: Seconds from opening the source to the finished file.
         peak_in_flight: Most requests in flight at any moment.
+        stopped: Why the run ended before its end, `None` when it did not.
     """
 
     path: Path
@@ -45,14 +51,19 @@ class RunReport:
     rows_failed: int
     failures: Mapping[ErrorKind, int]
     retries: int
+    rows_kept: int
+    rows_shared: int
     input_tokens: int
     output_tokens: int
     elapsed_s: float
     peak_in_flight: int
+    stopped: str | None = None
 
     @property
     def status(self) -> RunStatus:
         """How it ended; never succeeded when no row did."""
+        if self.stopped is not None:
+            return RunStatus.INCOMPLETE
         if not self.rows_failed:
             return RunStatus.SUCCEEDED
         return RunStatus.PARTIAL if self.rows_answered else RunStatus.FAILED
@@ -63,8 +74,10 @@ class RunReport:
         return self.rows / self.elapsed_s if self.elapsed_s > 0 else 0.0
 
 
-def report_of(statistics: Statistics, *, path: Path, rows: int) -> RunReport:
-    """The report of a run whose output has `rows` rows."""
+def report_of(
+    statistics: Statistics, *, path: Path, rows: int, stopped: str | None = None
+) -> RunReport:
+    """The report of a run whose output has `rows` rows, or that was stopped."""
     asked = statistics.rows_done > 0
     return RunReport(
         path=path,
@@ -73,8 +86,11 @@ def report_of(statistics: Statistics, *, path: Path, rows: int) -> RunReport:
         rows_failed=statistics.rows_failed,
         failures=statistics.failures,
         retries=statistics.retries,
+        rows_kept=statistics.rows_kept,
+        rows_shared=statistics.rows_shared,
         input_tokens=statistics.input_tokens,
         output_tokens=statistics.output_tokens,
         elapsed_s=statistics.elapsed_s,
         peak_in_flight=statistics.peak_in_flight,
+        stopped=stopped,
     )

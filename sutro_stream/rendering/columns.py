@@ -9,8 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sutro_stream.errors import ConfigurationError
-from sutro_stream.flow.meter import Meter
-from sutro_stream.flow.stage import Columns
+from sutro_stream.flow.stage import Columns, RunContext
 from sutro_stream.rendering.prompting import (
     PromptStep,
     Refusal,
@@ -62,9 +61,9 @@ class Prompts:
             return None
         return wanted | set(_names(self.column))
 
-    def bind(self, shape: Shape, meter: Meter) -> PromptStep:
+    def bind(self, shape: Shape, context: RunContext) -> PromptStep:
         """See `Stage`."""
-        del meter
+        del context
         schema, rows = shape.as_rows()
         names = self._chosen(shape)
         require_columns(names, schema, what="prompts")
@@ -77,6 +76,7 @@ class Prompts:
             shape=Shape(kind=PromptBatch, rows=schema, instructions=self.instructions),
             rows=rows,
             prompts=joining.prompts,
+            identity={"columns": ", ".join(names), "separator": repr(self.separator)},
         )
 
     def _chosen(self, shape: Shape) -> tuple[str, ...]:

@@ -9,8 +9,7 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sutro_stream.flow.meter import Meter
-from sutro_stream.flow.stage import Columns
+from sutro_stream.flow.stage import Columns, RunContext
 from sutro_stream.rendering.prompting import (
     PromptStep,
     Refusal,
@@ -19,6 +18,7 @@ from sutro_stream.rendering.prompting import (
 )
 from sutro_stream.rendering.text import TEXT, text_of
 from sutro_stream.rendering.validation import check
+from sutro_stream.values.fingerprint import fingerprint
 from sutro_stream.values.function import Function, FunctionInput, InputType
 from sutro_stream.values.layout import Shape
 from sutro_stream.values.outcomes import ErrorKind, RowError
@@ -63,9 +63,9 @@ class Render:
             return None
         return wanted | {declared.name for declared in self.function.inputs}
 
-    def bind(self, shape: Shape, meter: Meter) -> PromptStep:
+    def bind(self, shape: Shape, context: RunContext) -> PromptStep:
         """See `Stage`."""
-        del meter
+        del context
         function = self.function
         schema, rows = shape.as_rows()
         fields = [_Field.of(declared) for declared in function.inputs]
@@ -91,7 +91,22 @@ class Render:
             ),
             rows=rows,
             prompts=filling.prompts,
+            identity=self._identity(),
         )
+
+    def _identity(self) -> dict[str, str]:
+        function = self.function
+        revision = "" if function.revision is None else f" revision {function.revision}"
+        inputs = [
+            [field.name, field.type, field.required, field.default]
+            for field in function.inputs
+        ]
+        template = [function.template.literals, function.template.fields]
+        return {
+            "Function": f"{function.name}{revision}",
+            "inputs": fingerprint(inputs),
+            "prompt template": fingerprint(template),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, TypeAlias
@@ -30,11 +30,13 @@ class PromptStep:
         shape: What it sends.
         rows: From a batch that arrives to rows; answered ones get here as well.
         prompts: From rows to their prompts.
+        identity: See `Step`.
     """
 
     shape: Shape
     rows: Callable[[Any], Sequence[RowBatch]]
     prompts: Callable[[RowBatch], PromptBatch]
+    identity: Mapping[str, str]
 
     async def __call__(
         self, source: ObjectReceiveStream[Any], sink: ObjectSendStream[Any]

@@ -71,6 +71,11 @@ class ScriptedEngine:
         """See `Engine`."""
         return "the scripted engine"
 
+    @property
+    def model(self) -> str | None:
+        """See `Responder`."""
+        return "scripted"
+
     async def __aenter__(self) -> Self:
         """See `Engine`."""
         if self.is_open:

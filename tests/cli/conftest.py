@@ -23,13 +23,18 @@ URL_QUERY = "signature=private"
 def run(
     capsys: pytest.CaptureFixture[str],
 ) -> Callable[..., Awaitable[tuple[int, str, str]]]:
-    """The command as a coroutine function: exit code, stdout and stderr."""
+    """The command as a coroutine function: exit code, stdout and stderr.
+
+    What it runs is `run`, unless the first argument is another command.
+    """
 
     async def call(
         *arguments: str | Path, environment: Mapping[str, str] | None = None
     ) -> tuple[int, str, str]:
         capsys.readouterr()
-        command = ["run", *map(str, arguments)]
+        command = list(map(str, arguments))
+        if command[:1] != ["ledger"]:
+            command = ["run", *command]
         code = await anyio.to_thread.run_sync(
             partial(main, command, environment=environment or {})
         )

@@ -19,11 +19,15 @@ from sutro_stream.errors import (
     TransportError,
 )
 from sutro_stream.flow.backlog import Task
+from sutro_stream.flow.gate import Gate
 from sutro_stream.flow.groups import single_error
+from sutro_stream.flow.intake import Settled
 from sutro_stream.flow.meter import Meter
-from sutro_stream.flow.pool import Concluded, Pool, PoolLimits
+from sutro_stream.flow.pool import Pool
 from sutro_stream.flow.retry import RetryPolicy
+from sutro_stream.flow.stage import RunContext
 from sutro_stream.flow.window import WindowLimits
+from sutro_stream.flow.work import Concluded, PoolConfig
 from sutro_stream.testing.virtual_time import run_virtual
 from sutro_stream.values.outcomes import Answer, ErrorKind, Outcome, RowError
 
@@ -39,14 +43,21 @@ class FakeWork:
         self._attempt = attempt
         self.requests: list[int] = []
 
+    def first_index(self, batch: Rows) -> int:
+        return abs(batch[0]) if batch else 0
+
     def payloads(self, batch: Rows) -> list[object]:
-        return list(batch)
+        refused = Settled(outcome=Outcome(error=REFUSED))
+        return [refused if row < 0 else row for row in batch]
+
+    def digest(self, payload: object) -> int:
+        return hash(payload)
 
     def size_bytes(self, batch: Rows) -> int:
         return len(batch)
 
-    def settled(self, task: Task[Rows]) -> Outcome | None:
-        return Outcome(error=REFUSED) if task.payload < 0 else None
+    def estimated_tokens(self, _: Task[Rows]) -> int:
+        return 1
 
     async def attempt(self, task: Task[Rows]) -> Outcome:
         self.requests.append(task.payload)
@@ -80,16 +91,17 @@ class Bench:
         self.meter = Meter()
         self.pool = Pool[Rows, list[object]](
             self.work,
-            PoolLimits(
-                concurrency=concurrency,
+            PoolConfig(
+                workers=concurrency,
                 timeout_s=timeout_s,
                 window=WindowLimits(
                     span_rows=span_rows, span_bytes=span_bytes, ready_rows=ready_rows
                 ),
+                retry=RetryPolicy(attempts=attempts),
+                ordered=ordered,
             ),
-            ordered=ordered,
-            retry=RetryPolicy(attempts=attempts),
-            meter=self.meter,
+            RunContext(meter=self.meter),
+            gate=Gate(None, None),
             rng=random.Random(0),
         )
         self.out: list[tuple[int, Outcome]] = []

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sutro_stream.flow.meter import Meter
+from sutro_stream.flow.stage import RunContext
 from sutro_stream.rendering.columns import Prompts
 from sutro_stream.rendering.function import Render
 from sutro_stream.rendering.text import as_text
@@ -234,7 +235,7 @@ def test_a_function_renders_as_the_reference_does(data: st.DataObject) -> None:
         }
     )
     shape = Shape(kind=RowBatch, rows=table.records().schema)
-    step = Render(function=function).bind(shape, Meter())
+    step = Render(function=function).bind(shape, RunContext(meter=Meter()))
     prompts = [
         prompt
         for rows in chunks(table, data.draw(cuts(table.row_count)))
@@ -278,7 +279,9 @@ def test_joined_columns_are_joined_as_python_joins(
         cells=([a for a, _ in rows], [b for _, b in rows]),
     )
     shape = Shape(kind=RowBatch, rows=table.records().schema)
-    step = Prompts(column=["b", "a"], separator=separator).bind(shape, Meter())
+    step = Prompts(column=["b", "a"], separator=separator).bind(
+        shape, RunContext(meter=Meter())
+    )
     prompts = [
         text
         for chunk in chunks(table, data.draw(cuts(table.row_count)))
@@ -315,7 +318,7 @@ def test_cells_of_another_type_are_refused_for_any_chunking(
     )
     table = Table(types=(pa.string(),), cells=(cells,))
     shape = Shape(kind=RowBatch, rows=table.records().schema)
-    step = Render(function=function).bind(shape, Meter())
+    step = Render(function=function).bind(shape, RunContext(meter=Meter()))
     for chunk in chunks(table, data.draw(cuts(table.row_count))):
         for prompt in step.prompts(chunk).items():
             cell = cells[prompt.index]

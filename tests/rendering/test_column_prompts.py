@@ -8,6 +8,7 @@ import pytest
 
 from sutro_stream.errors import ConfigurationError
 from sutro_stream.flow.meter import Meter
+from sutro_stream.flow.stage import RunContext
 from sutro_stream.rendering.columns import Prompts
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.layout import Shape
@@ -25,7 +26,9 @@ from sutro_stream.values.rows import RowBatch
 def made(stage: Prompts, columns: dict[str, Any]) -> PromptBatch:
     """The prompts of a few rows."""
     records = pa.RecordBatch.from_pydict(columns)
-    step = stage.bind(Shape(kind=RowBatch, rows=records.schema), Meter())
+    step = stage.bind(
+        Shape(kind=RowBatch, rows=records.schema), RunContext(meter=Meter())
+    )
     return step.prompts(RowBatch(records=records, first_index=0))
 
 
@@ -86,7 +89,9 @@ def test_a_wrong_column_is_found_before_anything_is_sent(
     """The error names it, and the columns there are."""
     schema = pa.schema([pa.field(name, pa.string()) for name in names])
     with pytest.raises(ConfigurationError) as caught:
-        Prompts(column=column).bind(Shape(kind=RowBatch, rows=schema), Meter())
+        Prompts(column=column).bind(
+            Shape(kind=RowBatch, rows=schema), RunContext(meter=Meter())
+        )
     assert message in str(caught.value)
 
 
@@ -112,9 +117,9 @@ def test_instructions_reach_the_prompts() -> None:
     """They are what the stage was given."""
     asked = Instructions(system_prompt="Be brief.")
     shape = Shape(kind=RowBatch, rows=pa.schema([pa.field("a", pa.string())]))
-    assert Prompts(instructions=asked).bind(shape, Meter()).shape == Shape(
-        kind=PromptBatch, rows=shape.rows, instructions=asked
-    )
+    assert Prompts(instructions=asked).bind(
+        shape, RunContext(meter=Meter())
+    ).shape == Shape(kind=PromptBatch, rows=shape.rows, instructions=asked)
 
 
 def test_a_row_that_failed_before_is_not_asked_about_again() -> None:
@@ -128,7 +133,7 @@ def test_a_row_that_failed_before_is_not_asked_about_again() -> None:
         structured=False,
     )
     shape = Shape(kind=OutcomeBatch, rows=prompts.rows.records.schema)
-    step = Prompts(column=["output", "a"]).bind(shape, Meter())
+    step = Prompts(column=["output", "a"]).bind(shape, RunContext(meter=Meter()))
     (rows,) = step.rows(answers)
     batch = step.prompts(rows)
     assert batch.first_index == 1
@@ -142,4 +147,4 @@ def test_after_an_earlier_call_the_column_must_be_named() -> None:
     """The first column, or the answer: only the user knows."""
     shape = Shape(kind=OutcomeBatch, rows=pa.schema([pa.field("a", pa.string())]))
     with pytest.raises(ConfigurationError, match="name the column"):
-        Prompts().bind(shape, Meter())
+        Prompts().bind(shape, RunContext(meter=Meter()))

@@ -9,6 +9,7 @@ import pytest
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from sutro_stream.flow.meter import Meter
+from sutro_stream.flow.stage import RunContext
 from sutro_stream.rendering.columns import Prompts
 from sutro_stream.rendering.prompting import PromptStep
 from sutro_stream.values.layout import Shape
@@ -25,7 +26,9 @@ Ends: TypeAlias = tuple[
 
 def step() -> PromptStep:
     """Prompts from the column `a`."""
-    return Prompts(column="a").bind(Shape(kind=RowBatch, rows=SCHEMA), Meter())
+    return Prompts(column="a").bind(
+        Shape(kind=RowBatch, rows=SCHEMA), RunContext(meter=Meter())
+    )
 
 
 def rows(first_index: int, *cells: str) -> RowBatch:
@@ -83,7 +86,7 @@ async def test_rows_answered_out_of_order_keep_their_index() -> None:
     sink, result = ends(math.inf)
     with feed:
         feed.send_nowait(answers)
-    await Prompts(column="output").bind(shape, Meter())(source, sink)
+    await Prompts(column="output").bind(shape, RunContext(meter=Meter()))(source, sink)
     found = []
     with result:
         async for batch in result:

@@ -7,6 +7,7 @@ import pytest
 
 from sutro_stream.errors import ConfigurationError
 from sutro_stream.flow.meter import Meter
+from sutro_stream.flow.stage import RunContext
 from sutro_stream.rendering.function import Render
 from sutro_stream.values.function import Function
 from sutro_stream.values.layout import Shape
@@ -25,7 +26,7 @@ def rendered(rendering: Function, columns: dict[str, Any]) -> PromptBatch:
     """The prompts of a few rows that stand at index 10 of their stream."""
     records = pa.RecordBatch.from_pydict(columns)
     shape = Shape(kind=RowBatch, rows=records.schema)
-    step = Render(function=rendering).bind(shape, Meter())
+    step = Render(function=rendering).bind(shape, RunContext(meter=Meter()))
     batch = step.prompts(RowBatch(records=records, first_index=10))
     assert step.shape.rows == batch.rows.records.schema
     return batch
@@ -163,7 +164,9 @@ def test_an_input_without_its_column_is_found_before_anything_is_sent(
     asked = function("{{ a }}", {"name": "a"}, {"name": "b"})
     schema = pa.schema([pa.field(name, pa.string()) for name in names])
     with pytest.raises(ConfigurationError) as caught:
-        Render(function=asked).bind(Shape(kind=RowBatch, rows=schema), Meter())
+        Render(function=asked).bind(
+            Shape(kind=RowBatch, rows=schema), RunContext(meter=Meter())
+        )
     for part in parts:
         assert part in str(caught.value)
 
@@ -173,7 +176,7 @@ def test_optional_inputs_that_all_lack_their_columns_are_a_mistake() -> None:
     asked = function("{{ a }}", {"name": "a", "required": False})
     shape = Shape(kind=RowBatch, rows=pa.schema([pa.field("A", pa.string())]))
     with pytest.raises(ConfigurationError, match="no column 'a'"):
-        Render(function=asked).bind(shape, Meter())
+        Render(function=asked).bind(shape, RunContext(meter=Meter()))
 
 
 def test_columns_that_nobody_uses_may_share_a_name() -> None:
@@ -181,7 +184,9 @@ def test_columns_that_nobody_uses_may_share_a_name() -> None:
     text = pa.array(["x"])
     records = pa.RecordBatch.from_arrays([text, text, text], ["", "", "a"])
     shape = Shape(kind=RowBatch, rows=records.schema)
-    step = Render(function=function("{{ a }}", {"name": "a"})).bind(shape, Meter())
+    step = Render(function=function("{{ a }}", {"name": "a"})).bind(
+        shape, RunContext(meter=Meter())
+    )
     batch = step.prompts(RowBatch(records=records, first_index=0))
     assert batch.texts.to_pylist() == ["x"]
 
@@ -197,7 +202,7 @@ def test_instructions_reach_the_prompts() -> None:
     """System prompt, schema and sampling are the Function's."""
     asked = function("{{ a }}", {"name": "a"}, system_prompt="Be brief.")
     shape = Shape(kind=RowBatch, rows=pa.schema([pa.field("a", pa.string())]))
-    bound = Render(function=asked).bind(shape, Meter()).shape
+    bound = Render(function=asked).bind(shape, RunContext(meter=Meter())).shape
     assert bound.kind is PromptBatch
     assert bound.instructions == asked.instructions
 
@@ -218,7 +223,7 @@ def test_a_second_call_reads_the_answers_of_the_first() -> None:
     )
     second = function("{{ a }}: {{ output }}", {"name": "a"}, {"name": "output"})
     shape = Shape(kind=OutcomeBatch, rows=prompts.rows.records.schema)
-    step = Render(function=second).bind(shape, Meter())
+    step = Render(function=second).bind(shape, RunContext(meter=Meter()))
     (rows,) = step.rows(answers)
     batch = step.prompts(rows)
     assert batch.first_index == 10

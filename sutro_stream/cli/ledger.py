@@ -1,0 +1,83 @@
+"""`sutro-stream ledger`: what a ledger holds, and whether an output agrees with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from sutro_stream.ledger.summary import LedgerSummary
+
+_AGREES, _DIFFERS = 0, 1
+
+
+@click.group()
+def ledger() -> None:
+    """Look into the ledger of an unfinished run, or of one that was kept."""
+
+
+@ledger.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--input-price", type=float, metavar="USD", help="Per million tokens.")
+@click.option("--output-price", type=float, metavar="USD", help="Per million tokens.")
+def show(file: Path, input_price: float | None, output_price: float | None) -> int:
+    """Rows, calls, retries, tokens and spend in the ledger FILE.
+
+    Reads only; a run that is writing at the moment is not disturbed.
+    """
+    from sutro_stream.cli.messages import say  # noqa: PLC0415
+    from sutro_stream.ledger.inspection import inspect  # noqa: PLC0415
+
+    prices = (input_price, output_price)
+    say("\n".join(_lines(inspect(file), prices)))
+    return _AGREES
+
+
+@ledger.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+def verify(file: Path, output: Path) -> int:
+    """Hold the finished OUTPUT against the ledger FILE, row by row.
+
+    Exit code 1 when they differ; each difference is a line.
+    """
+    from sutro_stream.cli.messages import say  # noqa: PLC0415
+    from sutro_stream.ledger.inspection import verify as compare  # noqa: PLC0415
+
+    problems = compare(file, output)
+    say("\n".join(problems) or f"{output} agrees with {file}")
+    return _DIFFERS if problems else _AGREES
+
+
+def _lines(
+    summary: LedgerSummary, prices: tuple[float | None, float | None]
+) -> Iterator[str]:
+    seen = summary.statistics
+    state = "complete" if summary.is_finished else "unfinished"
+    yield f"state            {'a run is writing' if summary.is_writing else state}"
+    yield f"rows             {seen.rows:>12,}"
+    yield f"answered         {seen.answered:>12,}"
+    yield f"failed           {sum(seen.failed.values()):>12,}"
+    for kind, count in sorted(seen.failed.items(), key=lambda item: -item[1]):
+        yield f"  {kind:<15}{count:>12,}"
+    if seen.shared:
+        yield f"calls saved      {seen.shared:>12,}"
+    yield f"calls            {seen.calls:>12,}"
+    yield f"retries          {seen.retries:>12,}"
+    yield f"paid again       {seen.calls_repeated:>12,}"
+    yield f"input tokens     {seen.input_tokens:>12,}"
+    yield f"output tokens    {seen.output_tokens:>12,}"
+    if None not in prices:
+        spend = (
+            seen.input_tokens * (prices[0] or 0) + seen.output_tokens * (prices[1] or 0)
+        ) / 1e6
+        yield f"spend            {spend:>12,.4f} USD"
+    for run in summary.runs:
+        ended = "left in good order" if run.closed_at else "not closed"
+        opened = run.opened_at.isoformat(timespec="seconds")
+        yield f"run              {opened}  {run.mode}, {run.kept:,} kept, {ended}"
+    for name, value in summary.parts.items():
+        yield f"bound to         {name}: {value}"

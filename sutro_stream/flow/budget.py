@@ -1,0 +1,128 @@
+"""When a run has spent what it was given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sutro_stream.errors import ConfigurationError
+
+_MILLION = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """The most a run may spend; `None` for no limit.
+
+    Attributes:
+        usd: US dollars; needs both prices.
+        tokens: Input and output tokens together.
+        calls: Requests, retries included.
+        minutes: Time.
+        input_usd_per_million: Price of a million input tokens.
+        output_usd_per_million: Price of a million output tokens.
+    """
+
+    usd: float | None = None
+    tokens: int | None = None
+    calls: int | None = None
+    minutes: float | None = None
+    input_usd_per_million: float | None = None
+    output_usd_per_million: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be kept to."""
+        for name in ("usd", "tokens", "calls", "minutes"):
+            limit = getattr(self, name)
+            if limit is not None and not limit > 0:
+                raise ConfigurationError(f"a budget's {name} must be above 0")
+        prices = (self.input_usd_per_million, self.output_usd_per_million)
+        if any(price is not None and price < 0 for price in prices):
+            raise ConfigurationError("prices must not be negative")
+        if self.usd is not None and None in prices:
+            raise ConfigurationError(
+                "a budget in USD needs input_usd_per_million and "
+                "output_usd_per_million, the prices of the model"
+            )
+
+
+class BudgetMeter:
+    """What of a budget is spent.
+
+    Requests in flight count with what answered ones have cost on average, so that
+    a run ends close to its budget and not a window of requests beyond. Until the
+    first answer nothing is known of the cost, and they count nothing.
+
+    Concurrency: one event loop; no method waits.
+    """
+
+    def __init__(self, budget: Budget, *, started_s: float) -> None:
+        """An unspent budget.
+
+        Args:
+            budget: What may be spent.
+            started_s: The time now.
+        """
+        self._budget = budget
+        self._started_s = started_s
+        self._calls = 0
+        self._in_flight = 0
+        self._answers = 0
+        self._input_tokens = 0
+        self._output_tokens = 0
+
+    @property
+    def calls(self) -> int:
+        """Requests so far."""
+        return self._calls
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the answers so far."""
+        return self._input_tokens + self._output_tokens
+
+    @property
+    def usd(self) -> float | None:
+        """Cost of the answers so far, `None` without prices."""
+        budget = self._budget
+        paid_in, paid_out = budget.input_usd_per_million, budget.output_usd_per_million
+        if paid_in is None or paid_out is None:
+            return None
+        cost = self._input_tokens * paid_in + self._output_tokens * paid_out
+        return cost / _MILLION
+
+    def sent(self) -> None:
+        """Note a request going out."""
+        self._calls += 1
+        self._in_flight += 1
+
+    def answered(self, *, input_tokens: int, output_tokens: int) -> None:
+        """Note its answer."""
+        self._in_flight -= 1
+        self._answers += 1
+        self._input_tokens += input_tokens
+        self._output_tokens += output_tokens
+
+    def failed(self) -> None:
+        """Note that it ended without one: an error, or cancelled."""
+        self._in_flight -= 1
+
+    def exhausted(self, now_s: float) -> str | None:
+        """Why no further request may be sent, `None` while one may."""
+        budget = self._budget
+        if budget.calls is not None and self._calls >= budget.calls:
+            return f"the budget of {budget.calls:,} calls is used up"
+        if budget.minutes is not None:
+            minutes = (now_s - self._started_s) / 60
+            if minutes >= budget.minutes:
+                return f"the budget of {budget.minutes:g} minutes is used up"
+        if budget.tokens is not None and self._expected(self.tokens) >= budget.tokens:
+            return f"the budget of {budget.tokens:,} tokens is used up"
+        if budget.usd is not None and self._expected(self.usd or 0.0) >= budget.usd:
+            return f"the budget of {budget.usd:,.2f} USD is used up"
+        return None
+
+    def _expected(self, spent: float) -> float:
+        """What is spent once the requests in flight are answered."""
+        if not self._answers:
+            return spent
+        return spent * (self._answers + self._in_flight) / self._answers

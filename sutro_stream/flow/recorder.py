@@ -1,0 +1,62 @@
+"""What a pool needs of a ledger: rows remembered, and rows to remember."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sutro_stream.values.outcomes import Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownRow:
+    """A row that was concluded in an earlier run.
+
+    Attributes:
+        digest: Of the prompt that was asked.
+        outcome: What became of it.
+    """
+
+    digest: int
+    outcome: Outcome
+
+
+class Recorder(Protocol):
+    """Remembers outcomes by row.
+
+    Concurrency: one event loop, any number of tasks.
+    """
+
+    async def known(self, first_index: int, count: int) -> Mapping[int, KnownRow]:
+        """Rows concluded earlier, by index, of the `count` from `first_index` on.
+
+        Those recorded since the last `flush` may be missing.
+        """
+
+    async def flush(self) -> None:
+        """Let `known` know everything recorded so far."""
+
+    async def leaders(
+        self, first_index: int, digests: Sequence[int | None]
+    ) -> Sequence[int]:
+        """For each row the first one, by index, that has the same prompt.
+
+        Args:
+            first_index: Index of the first of the rows.
+            digests: Of their prompts, in order; `None` for a row that stands for
+                itself.
+        """
+
+    def record(
+        self, index: int, digest: int, outcome: Outcome, *, leader: int | None = None
+    ) -> None:
+        """Remember what became of a row; it survives `kill -9` on return.
+
+        Args:
+            index: 0-based index of the row.
+            digest: Of its prompt.
+            outcome: What became of it.
+            leader: Index of the row whose outcome it shares, recorded before;
+                `None` for a row of its own.
+        """

@@ -1,0 +1,96 @@
+"""The ledgers of a run: which there are, what they are bound to, where they lie."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+
+from anyio import CancelScope, to_thread
+
+from sutro_stream.errors import StoreError
+from sutro_stream.ledger.identity import WorkIdentity
+from sutro_stream.ledger.ledger import Ledger, OpenMode, open_ledger
+from sutro_stream.pipeline.infer import InferStep
+from sutro_stream.pipeline.running import PreparedRun
+
+
+@asynccontextmanager
+async def keeping(
+    run: PreparedRun, path: Path | None, mode: OpenMode
+) -> AsyncIterator[Ledger | None]:
+    """Give every step that asks an engine its ledger, for as long as the run is on.
+
+    The last such step has the ledger at `path`, earlier ones beside it. Without a
+    path there is a ledger for the time of the run where equal prompts are to be
+    asked once, since what was asked has to be remembered somewhere.
+
+    Args:
+        run: Not started yet.
+        path: Where the ledger lies, `None` for none that stays.
+        mode: What becomes of outcomes that are there.
+
+    Yields:
+        The last step's ledger, `None` when there is none.
+
+    Raises:
+        WorkChangedError: A ledger belongs to other work.
+        StoreError: A ledger cannot be used.
+    """
+    async with AsyncExitStack() as stack:
+        if path is None and _needs_memory(run):
+            folder = await to_thread.run_sync(_temporary_folder)
+            stack.push_async_callback(to_thread.run_sync, folder.cleanup)
+            path = Path(folder.name) / "ledger"
+        if path is None:
+            yield None
+            return
+        ledgers = await _opened(stack, run, path, mode)
+        try:
+            yield ledgers[-1] if ledgers else None
+        finally:
+            with CancelScope(shield=True):
+                for ledger in ledgers:
+                    await _forget_if_empty(ledger)
+
+
+async def _forget_if_empty(ledger: Ledger) -> None:
+    """Leave no file behind where there is nothing to go on with."""
+    with suppress(StoreError):
+        await ledger.flush()
+        if not ledger.statistics().rows:
+            await ledger.finish(remove=True)
+
+
+async def _opened(
+    stack: AsyncExitStack, run: PreparedRun, path: Path, mode: OpenMode
+) -> list[Ledger]:
+    source = await run.reader.identity() or "rows from memory"
+    parts = {"input": source}
+    ledgers: list[Ledger] = []
+    asking = [at for at, step in enumerate(run.steps) if isinstance(step, InferStep)]
+    for at, step in enumerate(run.steps):
+        number = sum(place < at for place in asking) + 1
+        named = {
+            name if number == 1 else f"{name} of call {number}": value
+            for name, value in step.identity.items()
+        }
+        parts |= named
+        if at in asking:
+            place = path if at == asking[-1] else Path(f"{path}.{number}")
+            work = WorkIdentity(parts=dict(parts))
+            ledger = await stack.enter_async_context(
+                open_ledger(place, work, mode=mode)
+            )
+            run.contexts[at].recorder = ledger
+            ledgers.append(ledger)
+    return ledgers
+
+
+def _needs_memory(run: PreparedRun) -> bool:
+    return any(isinstance(step, InferStep) and step.stage.dedupe for step in run.steps)
+
+
+def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="sutro-stream-")
