@@ -167,6 +167,8 @@ class Pool(Generic[InT, OutT]):
         lane.task = task
         lane.started_s = self._coarse_now_s
         task.attempts += 1
+        if self._recorder is not None:
+            self._recorder.asked(self._index(task))
         if not gate.is_always_open:
             lane.ticket = gate.sent(
                 anyio.current_time(), estimated_tokens=self._work.estimated_tokens(task)

@@ -48,6 +48,9 @@ class Recorder(Protocol):
                 itself.
         """
 
+    def asked(self, index: int) -> None:
+        """Remember that a request goes out for a row, should nothing more be heard."""
+
     def record(
         self, index: int, digest: int, outcome: Outcome, *, leader: int | None = None
     ) -> None:

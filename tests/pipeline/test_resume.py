@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 import sutro_stream as ss
+from sutro_stream.ledger.inspection import inspect
 from sutro_stream.testing import EngineScript, ScriptedEngine, ScriptedReply
 
 ROWS = 3000
@@ -81,6 +82,23 @@ async def test_a_run_goes_on_where_it_stopped(source: Path, interrupted: Path) -
     frame = pl.read_parquet(interrupted)
     assert frame["output"].to_list() == [f"T{n}" for n in range(ROWS)]
     assert frame["id"].to_list() == [str(n) for n in range(ROWS)]
+
+
+async def test_the_ledger_knows_of_calls_that_came_to_nothing(
+    source: Path, tmp_path: Path
+) -> None:
+    """What was out when a run ended was paid for, and is counted."""
+    out = tmp_path / "out.parquet"
+    async with ScriptedEngine(interrupting(500)) as engine:
+        with pytest.raises(Interrupted):
+            await run_of(source, engine, out).run()
+        seen = inspect(tmp_path / "out.parquet.ledger").statistics
+        assert (seen.rows, seen.calls) == (500, engine.calls.total())
+    async with ScriptedEngine(upper) as again:
+        await run_of(source, again, out).run(keep_ledger=True)
+    seen = inspect(tmp_path / "out.parquet.ledger").statistics
+    assert seen.calls == engine.calls.total() + again.calls.total()
+    assert seen.calls_repeated == engine.calls.total() - 500
 
 
 async def test_a_finished_run_leaves_no_ledger(source: Path, tmp_path: Path) -> None:
