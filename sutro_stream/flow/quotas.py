@@ -50,8 +50,7 @@ class RateThrottle:
     they have taken on average. A request larger than the allowance is sent when the
     allowance is full, and the next one waits for it to be paid off.
 
-    Used beside another throttle, by `combine`: there is no limit of requests in
-    flight here.
+    There is no limit of requests in flight here.
     """
 
     def __init__(
