@@ -66,10 +66,12 @@ class SinkError(SutroStreamError):
 
 
 class StoreError(SutroStreamError):
-    """A ledger cannot be used: no access, no space, not a ledger, a newer format.
+    """What is kept on disk cannot be used: no access, no space, of a newer format.
+
+    That is a ledger, or the database or a file of a deployment.
 
     Attributes:
-        path: The ledger.
+        path: The file.
     """
 
     def __init__(self, message: str, *, path: str | None = None) -> None:
@@ -94,7 +96,22 @@ class StageError(SutroStreamError):
 
 
 class EngineError(SutroStreamError):
-    """An engine did not answer a request."""
+    """An engine did not answer a request.
+
+    Attributes:
+        requests: Requests that were sent before the engine gave up; above 1 where
+            it asked several times itself.
+        rate_hint: What the endpoint told of its rate limits (`values.rate_hints`,
+            which is above this page), `None` for nothing.
+    """
+
+    requests: int = 1
+    rate_hint: object = None
+
+    def take_requests(self) -> int:
+        """Read `requests` and set it back to 1: an error object may be raised again."""
+        requests, self.requests = self.requests, 1
+        return requests
 
 
 class EngineUnavailableError(EngineError):
@@ -179,6 +196,26 @@ class QuotaError(ServiceError):
 
 class NotFoundError(ServiceError):
     """The address or the model does not exist at the peer (404)."""
+
+
+class UncertainSubmissionError(EngineError):
+    """It is not known whether a deployment accepted a submission.
+
+    Sending it anew could make the job a second time, so nobody did.
+
+    Attributes:
+        idempotency_key: What the submission was sent under.
+        is_traceable: Whether the deployment can tell, when it answers again, what
+            became of the key: submit the same under the same key. `False` where it
+            cannot; then only a person who looks at its jobs can.
+    """
+
+    def __init__(
+        self, message: str, *, idempotency_key: str, is_traceable: bool
+    ) -> None:
+        super().__init__(message)
+        self.idempotency_key = idempotency_key
+        self.is_traceable = is_traceable
 
 
 def is_fatal(error: EngineError) -> bool:

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
 import orjson
-from yarl import URL
 
+from sutro_stream.engines.address import (
+    base_address,
+    below,
+    origin,
+    request_headers,
+)
 from sutro_stream.engines.completions import parse_completion, parse_events
 from sutro_stream.engines.dialects import DIALECTS, Dialect, request_fields
+from sutro_stream.engines.endpoint_tokenizer import EndpointTokenizer, has_tokenizer
 from sutro_stream.engines.failures import error_for, failure
-from sutro_stream.engines.transport import AiohttpTransport, Transport
+from sutro_stream.engines.rate_headers import parse_rate_hint
+from sutro_stream.engines.tokenizer import Tokenizer
+from sutro_stream.engines.transport import AiohttpTransport, Reply, Transport
 from sutro_stream.errors import ConfigurationError
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.outcomes import Answer
@@ -60,7 +68,8 @@ class ChatEngine:
         Raises:
             ConfigurationError: The address is not an http(s) URL, or the key no key.
         """
-        self._url = _completions_url(base_url)
+        base = base_address(base_url)
+        self._url = below(base, "/chat/completions")
         if dialect not in DIALECTS:
             message = f"dialect {dialect!r}: choose one of {', '.join(DIALECTS)}"
             raise ConfigurationError(message)
@@ -68,22 +77,16 @@ class ChatEngine:
         self._dialect: Dialect = dialect
         self._stream = stream
         self._extra_body = dict(extra_body or {})
-        self._headers = {"Content-Type": "application/json"}
+        self._headers = request_headers(base, api_key=api_key, further=headers)
+        self._tokenizer: EndpointTokenizer | None = None
+        if has_tokenizer(dialect):
+            self._tokenizer = EndpointTokenizer(
+                base, dialect=dialect, headers=dict(self._headers), model=model
+            )
         if dialect == "llama.cpp" and stream:
             # It closes each connection after a streamed reply, although it
             # announces the opposite: reusing one fails now and then.
-            self._headers["Connection"] = "close"
-        self._headers.update(headers or {})
-        if api_key is not None:
-            if not api_key.isascii() or not api_key.isprintable():
-                raise ConfigurationError("the API key holds characters no key has")
-            self._headers["Authorization"] = f"Bearer {api_key}"
-        names = {name.lower() for name in self._headers}
-        if self._url.user is not None and "authorization" in names:
-            raise ConfigurationError(
-                "the engine's address holds a user and a password, and a key was "
-                "given as well; use one of them"
-            )
+            self._headers.setdefault("Connection", "close")
         self._transport: Transport | None = None
         self._stack: AsyncExitStack | None = None
 
@@ -93,7 +96,7 @@ class ChatEngine:
     @property
     def name(self) -> str:
         """Scheme, host and port of the endpoint."""
-        return _origin(self._url)
+        return origin(self._url)
 
     @property
     def default_concurrency(self) -> int:
@@ -117,6 +120,8 @@ class ChatEngine:
                 reply_limit_bytes=_REPLY_LIMIT_BYTES,
             )
         )
+        if self._tokenizer is not None:
+            await stack.enter_async_context(self._tokenizer)
         self._stack = stack
         return self
 
@@ -147,6 +152,10 @@ class ChatEngine:
             prefix=prefix,
             suffix=suffix,
         )
+
+    def tokenizer(self) -> Tokenizer | None:
+        """See `LendsTokenizer`."""
+        return self._tokenizer
 
     def _body_parts(self, instructions: Instructions) -> tuple[bytes, bytes]:
         """What stands before and after the encoded prompt in every request."""
@@ -193,8 +202,15 @@ class ChatResponder:
         reply = await self.transport.post(
             b"".join((self.prefix, orjson.dumps(prompt), suffix))
         )
+        hint = parse_rate_hint(reply.headers)
         if reply.status != 200:
-            raise failure(reply, endpoint=self.endpoint, prompt=prompt)
+            error = failure(reply, endpoint=self.endpoint, prompt=prompt)
+            error.rate_hint = hint
+            raise error
+        answer = self._answer(reply, prompt)
+        return answer if hint is None else replace(answer, rate_hint=hint)
+
+    def _answer(self, reply: Reply, prompt: str) -> Answer:
         if not self.stream:
             return parse_completion(reply.body)
         answer, error = parse_events(reply.body)
@@ -206,22 +222,3 @@ class ChatResponder:
                 detail, status=status, endpoint=self.endpoint, prompt=prompt
             )
         return answer
-
-
-def _completions_url(base_url: str) -> URL:
-    try:
-        url = URL(base_url)
-    except ValueError:
-        url = URL()
-    if url.scheme not in {"http", "https"} or not url.host:
-        raise ConfigurationError(
-            "the engine's address must be an http:// or https:// URL such as "
-            "http://127.0.0.1:8000/v1"
-        )
-    return url.with_path(url.path.rstrip("/") + "/chat/completions").with_query(
-        url.query
-    )
-
-
-def _origin(url: URL) -> str:
-    return f"{url.scheme}://{url.host_subcomponent}:{url.port}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import orjson
@@ -164,11 +165,20 @@ def _logprobs(content: Any) -> tuple[TokenLogprob, ...] | None:
     return tuple(
         TokenLogprob(
             token=entry["token"],
-            logprob=entry["logprob"],
+            logprob=_logprob(entry),
             alternatives=tuple(
-                (other["token"], other["logprob"])
-                for other in entry.get("top_logprobs") or ()
+                (other["token"], _logprob(other))
+                for other in entry.get("top_logprobs") or entry.get("top_probs") or ()
             ),
         )
         for entry in content
     )
+
+
+def _logprob(entry: dict[str, Any]) -> float:
+    # llama.cpp says `prob` where it is asked for probabilities after sampling.
+    if "prob" in entry:
+        probability = entry["prob"]
+        return math.log(probability) if probability > 0 else -math.inf
+    number: float = entry["logprob"]
+    return number

@@ -29,7 +29,19 @@ _OVERFLOW_CODES = frozenset(
 )
 _OVERFLOW_TEXT = re.compile(
     r"maximum context length|context (?:size|window|length)"
-    r"|longer than the model|input is too long|prompt is too long",
+    r"|longer than the (?:maximum )?model|(?:input|prompt) is too long"
+    r"|too large to process",  # llama.cpp, of texts to embed, with status 500
+    re.IGNORECASE,
+)
+# The words of OpenAI, vLLM and SGLang, through their versions.
+_PROMPT_LENGTH = re.compile(
+    r"(\d+) in the messages|messages resulted in (\d+)|(\d+) input tokens"
+    r"|(?:prompt|input) \((?:length )?(\d+)|prompt length of (\d+)",
+    re.IGNORECASE,
+)
+_WINDOW_LENGTH = re.compile(
+    r"(?:context|model) length (?:is (?:only )?|of )(\d+)"
+    r"|(?:context|model) length \((\d+)|batch size: (\d+)",
     re.IGNORECASE,
 )
 
@@ -63,7 +75,7 @@ def error_for(
     """The error for an endpoint's own error object."""
     code = _code(detail)
     message = _message(detail, prompt)
-    if status in {400, 413, 422} and _is_overflow(detail, code):
+    if status in {400, 413, 422, 500} and _is_overflow(detail, code):
         return _too_long(detail)
     if status in {401, 403}:
         return AuthenticationError(
@@ -163,7 +175,7 @@ def _is_overflow(detail: dict[str, Any], code: str | None) -> bool:
 
 
 def _too_long(detail: dict[str, Any]) -> InputTooLongError:
-    prompt_tokens, context_tokens = detail.get("n_prompt_tokens"), detail.get("n_ctx")
+    prompt_tokens, context_tokens = _lengths(detail)
     if isinstance(prompt_tokens, int) and isinstance(context_tokens, int):
         return InputTooLongError(
             f"the prompt has {prompt_tokens:,} tokens and the model's context "
@@ -172,3 +184,21 @@ def _too_long(detail: dict[str, Any]) -> InputTooLongError:
             context_tokens=context_tokens,
         )
     return InputTooLongError("the prompt does not fit the model's context window")
+
+
+def _lengths(detail: dict[str, Any]) -> tuple[Any, Any]:
+    """Tokens of prompt and window, as fields (llama.cpp) or in words (the others)."""
+    if "n_prompt_tokens" in detail:
+        return detail["n_prompt_tokens"], detail.get("n_ctx")
+    text = detail.get("message")
+    if not isinstance(text, str):
+        return None, None
+    text = text[:_SCANNED_CHARACTERS]
+    prompt, window = _PROMPT_LENGTH.search(text), _WINDOW_LENGTH.search(text)
+    return _first_number(prompt), _first_number(window)
+
+
+def _first_number(match: re.Match[str] | None) -> int | None:
+    if match is None:
+        return None
+    return next(int(digits) for digits in match.groups() if digits is not None)

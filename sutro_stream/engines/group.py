@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
@@ -242,16 +242,23 @@ class GroupResponder:
         board = self._board
         board.calls += 1
         errors: dict[int, EngineError] = {}
+        requests = 0
         ticket = board.chooser.choose(anyio.current_time())
         while ticket is not None:
             try:
-                return await self._ask(ticket, prompt, seed)
+                answer = await self._ask(ticket, prompt, seed)
             except EngineError as error:
+                requests += error.take_requests()
                 if blame(error) is Blame.ROW:
+                    error.requests = requests
                     raise
                 errors[ticket.index] = error
+            else:
+                return _counting(answer, requests)
             ticket = self._next(errors)
-        raise self._conclusion([*errors.values()])
+        conclusion = self._conclusion([*errors.values()])
+        conclusion.requests = max(1, requests)
+        raise conclusion
 
     async def _ask(self, ticket: Ticket, prompt: str, seed: int | None) -> Answer:
         endpoint = self._endpoints[ticket.index]
@@ -259,12 +266,14 @@ class GroupResponder:
             answer = await self._responders[ticket.index].answer(prompt, seed=seed)
         except EngineError as error:
             endpoint.end_failed(ticket, error, now_s=anyio.current_time())
+            error.rate_hint = None
             raise
         except BaseException:
             endpoint.end_dropped(ticket, now_s=anyio.current_time())
             raise
         endpoint.end_answered(ticket)
-        return answer
+        # One endpoint's quota is not the group's.
+        return answer if answer.rate_hint is None else replace(answer, rate_hint=None)
 
     def _next(self, errors: dict[int, EngineError]) -> Ticket | None:
         # An error that would end the run is worth a try of any endpoint that may
@@ -284,6 +293,13 @@ class GroupResponder:
         if len(self._endpoints) == 1 and errors:
             return errors[0]
         return self._board.closing_error()
+
+
+def _counting(answer: Answer, failed: int) -> Answer:
+    """The answer, with the requests that failed before it."""
+    if not failed:
+        return answer
+    return replace(answer, requests=answer.requests + failed)
 
 
 def _wait_s(error: EngineError) -> float:

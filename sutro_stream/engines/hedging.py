@@ -12,7 +12,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import anyio
@@ -187,6 +187,7 @@ class _Call:
         scope: Around its first request.
         extras: Its further ones, `None` while there was none.
         answer: The first that came.
+        requests: Those sent for it, as the responder counts them.
     """
 
     prompt: str
@@ -196,6 +197,7 @@ class _Call:
     scope: anyio.CancelScope
     extras: _Extras | None = None
     answer: Answer | None = None
+    requests: int = 0
 
 
 class HedgedResponder:
@@ -255,9 +257,13 @@ class HedgedResponder:
             if call.extras is not None:
                 await self._drop(call.extras)
         if error is not None and call.answer is None:
+            error.requests = call.requests
             raise error
         # Its scope is cancelled only once there is an answer.
-        return cast("Answer", call.answer)
+        answer = cast("Answer", call.answer)
+        if answer.requests == call.requests:
+            return answer
+        return replace(answer, requests=call.requests)
 
     async def watch(self) -> None:
         """Look for late calls until cancelled."""
@@ -295,9 +301,11 @@ class HedgedResponder:
         """Send one request, and keep its answer if it is the call's first."""
         self._requests += 1
         self._in_flight += 1
+        call.requests += 1
         try:
             answer = await self._responder.answer(call.prompt, seed=call.seed)
         except EngineError as error:
+            call.requests += error.take_requests() - 1
             if isinstance(error, RateLimitedError):
                 # No time to ask for more than is needed.
                 self._budget.forfeit()
@@ -307,6 +315,7 @@ class HedgedResponder:
             raise
         finally:
             self._in_flight -= 1
+        call.requests += answer.requests - 1
         if call.answer is None:
             call.answer = answer
             self._hedges_won += is_extra

@@ -16,12 +16,14 @@ from sutro_stream.engines.embedded_model import (
     model_file,
     require_runtime,
 )
+from sutro_stream.engines.embeddings import EmbeddingEngine
 from sutro_stream.engines.engine import Responder
 from sutro_stream.engines.local_process import (
     LocalServer,
     ServerSettings,
     local_server_process,
 )
+from sutro_stream.engines.tokenizer import Tokenizer
 from sutro_stream.errors import (
     ConfigurationError,
     EngineUnavailableError,
@@ -55,6 +57,7 @@ class LocalEngine:
         context_tokens: int = 2048,
         threads: int | None = None,
         start_timeout_s: float = 60,
+        embedding: bool = False,
     ) -> None:
         """Describe the engine; nothing is started or looked for yet.
 
@@ -66,6 +69,8 @@ class LocalEngine:
                 Memory grows with `parallel * context_tokens`.
             threads: Threads to compute in, `None` for one on each core.
             start_timeout_s: Longest wait for the process to be ready, in seconds.
+            embedding: Whether answers are vectors instead of text, as those of
+                `EmbeddingEngine`.
 
         Raises:
             ConfigurationError: A number is below 1.
@@ -85,9 +90,10 @@ class LocalEngine:
         self._context_tokens = context_tokens
         self._threads = threads or _available_cores()
         self._start_timeout_s = start_timeout_s
+        self._embedding = embedding
         self._stack: AsyncExitStack | None = None
         self._server: LocalServer | None = None
-        self._chat: ChatEngine | None = None
+        self._client: ChatEngine | EmbeddingEngine | None = None
 
     def __repr__(self) -> str:
         state = "closed" if self.process_id is None else f"process {self.process_id}"
@@ -108,6 +114,16 @@ class LocalEngine:
         """Process id of the subprocess, `None` outside the context."""
         return None if self._server is None else self._server.process.pid
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it is open and its subprocess runs."""
+        server = self._server
+        return server is not None and server.process.returncode is None
+
+    def tokenizer(self) -> Tokenizer | None:
+        """See `LendsTokenizer`; `None` while the engine is not open."""
+        return None if self._client is None else self._client.tokenizer()
+
     async def __aenter__(self) -> Self:
         """Start the process and wait until it answers.
 
@@ -127,16 +143,8 @@ class LocalEngine:
             server = await stack.enter_async_context(
                 local_server_process(settings, start_timeout_s=self._start_timeout_s)
             )
-            self._chat = await stack.enter_async_context(
-                ChatEngine(
-                    f"{server.address}/v1",
-                    model=settings.model.stem,
-                    api_key=server.api_key,
-                    dialect="llama.cpp",
-                    # Without streaming, a busy server does not notice that a request
-                    # was cancelled, and works on it to its end.
-                    stream=True,
-                )
+            self._client = await stack.enter_async_context(
+                self._client_of(server, settings.model.stem)
             )
             self._server = server
             self._stack = stack.pop_all()
@@ -150,19 +158,33 @@ class LocalEngine:
     ) -> None:
         """Stop the process; takes at most about a second."""
         stack, self._stack = self._stack, None
-        self._server = self._chat = None
+        self._server = self._client = None
         if stack is not None:
             await stack.aclose()
 
     def bind(self, instructions: Instructions) -> LocalResponder:
         """See `Engine`."""
-        if self._chat is None or self._server is None:
+        if self._client is None or self._server is None:
             message = f"{_NAME} is not open; use it inside `async with engine:`"
             raise ConfigurationError(message)
         return LocalResponder(
-            chat=self._chat.bind(instructions),
+            client=self._client.bind(instructions),
             server=self._server,
             context_tokens=self._context_tokens,
+        )
+
+    def _client_of(
+        self, server: LocalServer, model: str
+    ) -> ChatEngine | EmbeddingEngine:
+        address = f"{server.address}/v1"
+        if self._embedding:
+            return EmbeddingEngine(
+                address, model, api_key=server.api_key, dialect="llama.cpp"
+            )
+        # Without streaming, a busy server does not notice that a request was
+        # cancelled, and works on it to its end.
+        return ChatEngine(
+            address, model, api_key=server.api_key, dialect="llama.cpp", stream=True
         )
 
     def _settings(self) -> ServerSettings:
@@ -173,6 +195,7 @@ class LocalEngine:
             parallel=self._parallel,
             context_tokens=self._context_tokens,
             threads=self._threads,
+            embedding=self._embedding,
         )
 
 
@@ -180,19 +203,19 @@ class LocalEngine:
 class LocalResponder:
     """`Responder` of the embedded engine: tells a dead server from a bad moment."""
 
-    chat: Responder
+    client: Responder
     server: LocalServer
     context_tokens: int
 
     @property
     def model(self) -> str | None:
         """See `Responder`."""
-        return self.chat.model
+        return self.client.model
 
     async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:
         """See `Responder`."""
         try:
-            return await self.chat.answer(prompt, seed=seed)
+            return await self.client.answer(prompt, seed=seed)
         except InputTooLongError as error:
             if (error.context_tokens or 0) < self.context_tokens:
                 raise

@@ -42,12 +42,14 @@ class ServerSettings:
         parallel: Requests worked on at the same time.
         context_tokens: Window of one request.
         threads: Threads to compute in.
+        embedding: Whether answers are vectors instead of text.
     """
 
     model: Path
     parallel: int
     context_tokens: int
     threads: int
+    embedding: bool = False
 
     def command(self) -> list[str]:
         """The command line that starts it."""
@@ -60,6 +62,8 @@ class ServerSettings:
             "--threads": self.threads,
         }
         words = [str(word) for option in options.items() for word in option]
+        if self.embedding:
+            words.append("--embedding")
         return [sys.executable, "-P", str(local_server.__file__), *words]
 
 

@@ -26,6 +26,7 @@ _PR_SET_PDEATHSIG = 1
 _ERRORS_ONLY = 1
 _PROMPT_CACHE_MIB = 64
 _LAST_WORDS_S = 0.2
+_METADATA_BYTES = 1 << 16
 
 
 def main() -> None:
@@ -62,6 +63,9 @@ def _options() -> argparse.Namespace:
         "--context", type=int, default=2048, help="window of one request, in tokens"
     )
     parser.add_argument("--threads", type=int, default=2, help="threads to compute in")
+    parser.add_argument(
+        "--embedding", action="store_true", help="answer with vectors instead of text"
+    )
     return parser.parse_args()
 
 
@@ -110,7 +114,20 @@ def _server(options: argparse.Namespace, api_key: str) -> Any:
     params.cache_ram_mib = _PROMPT_CACHE_MIB
     params.cpuparams.n_threads = options.threads
     params.cpuparams_batch.n_threads = options.threads
+    if options.embedding:
+        params.embedding = True
+        # Each prompt is computed at once, whatever its length.
+        params.n_batch = params.n_ubatch = options.context
+        if not _names_pooling(options.model):
+            kinds = xllamacpp.llama_pooling_type
+            params.pooling_type = kinds.LLAMA_POOLING_TYPE_MEAN
     return xllamacpp.Server(params)
+
+
+def _names_pooling(model: Path) -> bool:
+    """Whether the file says how its tokens' vectors become one: embedding models do."""
+    with model.open("rb") as file:
+        return b".pooling_type" in file.read(_METADATA_BYTES)
 
 
 if __name__ == "__main__":

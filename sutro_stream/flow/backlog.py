@@ -24,7 +24,8 @@ class Task(Generic[BatchT]):
         offset: Its place in the batch.
         payload: What an attempt needs, as `Backlog.add` was given it.
         ticket: Its place in the order of beginning, given by the window.
-        attempts: Requests sent for it so far.
+        attempts: Attempts made at it so far.
+        extra_requests: Requests that engines sent beyond one for each attempt.
     """
 
     batch: BatchT
@@ -32,6 +33,7 @@ class Task(Generic[BatchT]):
     payload: Any
     ticket: int = -1
     attempts: int = 0
+    extra_requests: int = 0
 
 
 class Backlog(Generic[BatchT]):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from sutro_stream.errors import EngineError
+from collections.abc import Callable
+
+from sutro_stream.errors import EngineError, RateLimitedError
 from sutro_stream.flow.budget import BudgetMeter
-from sutro_stream.flow.throttle import Throttle, Ticket
+from sutro_stream.flow.sharing import Share
+from sutro_stream.flow.throttle import Throttle, ThrottleStatistics, Ticket
 from sutro_stream.values.outcomes import Answer
+from sutro_stream.values.rate_hints import RateHint
 
 
 class Gate:
@@ -14,19 +18,34 @@ class Gate:
     Concurrency: one event loop; no method waits.
     """
 
-    def __init__(self, throttle: Throttle | None, budget: BudgetMeter | None) -> None:
+    def __init__(
+        self,
+        throttle: Throttle | None,
+        budget: BudgetMeter | None,
+        *,
+        share: Share | None = None,
+        after_refusal: Callable[[], Throttle] | None = None,
+    ) -> None:
+        """A gate before the first request.
+
+        Args:
+            throttle: Says when the next one may go out, `None` for at any time.
+            budget: What may be spent in all, `None` for no limit.
+            share: The part of `throttle` that other runs have a part in as well.
+            after_refusal: Makes the throttle of a gate without one as soon as a
+                request is answered with 429; until then it costs nothing.
+        """
         self._throttle = throttle
         self._budget = budget
+        self._share = share
+        self._after_refusal = None if throttle is not None else after_refusal
+        self._ends_after: int | None = None
         self._is_open = throttle is None and budget is None
 
     @property
     def is_always_open(self) -> bool:
-        """Whether nothing ever holds a request back here."""
+        """Whether nothing holds a request back here at present."""
         return self._is_open
-
-    def admits(self, now_s: float) -> bool:
-        """Whether a request may go out now."""
-        return self.spent(now_s) is None and self.room(now_s) > 0
 
     def room(self, now_s: float) -> int:
         """How many requests the throttle has room for."""
@@ -61,14 +80,20 @@ class Gate:
                 now_s,
                 input_tokens=read,
                 output_tokens=written,
+                hint=answer.rate_hint,
             )
 
     def failed(self, ticket: Ticket | None, now_s: float, error: EngineError) -> None:
         """Note that it ended in an error."""
+        if self._after_refusal is not None and isinstance(error, RateLimitedError):
+            self._throttle, self._after_refusal = self._after_refusal(), None
+            self._throttle.ends_after(self._ends_after)
+            self._is_open = False
         if self._budget is not None:
             self._budget.failed()
         if self._throttle is not None and ticket is not None:
-            self._throttle.failed(ticket, now_s, error)
+            hint = error.rate_hint if isinstance(error.rate_hint, RateHint) else None
+            self._throttle.failed(ticket, now_s, error, hint=hint)
 
     def cancelled(self, ticket: Ticket | None, now_s: float) -> None:
         """Note that it was dropped by us."""
@@ -76,3 +101,23 @@ class Gate:
             self._budget.failed()
         if self._throttle is not None and ticket is not None:
             self._throttle.cancelled(ticket, now_s)
+
+    def ends_after(self, requests: int) -> None:
+        """Note that so many more requests will be sent, retries aside."""
+        self._ends_after = requests
+        if self._throttle is not None:
+            self._throttle.ends_after(requests)
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        """Have `wake` called when other runs may have made room."""
+        if self._share is not None:
+            self._share.wake = wake
+
+    def close(self) -> None:
+        """Leave what is shared to the others; nothing is sent any more."""
+        if self._share is not None:
+            self._share.leave()
+
+    def statistics(self) -> ThrottleStatistics | None:
+        """What the throttle allows and has seen, `None` without one."""
+        return None if self._throttle is None else self._throttle.statistics()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from sutro_stream.flow.throttle import ThrottleStatistics
 from sutro_stream.values.outcomes import ErrorKind, Outcome
 
 
@@ -24,11 +25,15 @@ class Statistics:
         rows_answered: Rows with an answer that passed.
         rows_failed: Rows that ended without one; refused rows among them.
         failures: Failed rows by kind.
-        retries: Attempts beyond the first of their row.
+        retries: Requests beyond the first of their row.
         rows_kept: Rows whose outcome an earlier run had recorded.
         rows_shared: Rows that got the answer of another with the same prompt.
         input_tokens: As counted by the engine.
         output_tokens: As counted by the engine.
+        concurrency: Most requests in flight that the run allows itself now, `None`
+            where nothing is asked.
+        requests_per_s: Most requests a second that it allows itself now, `None` while
+            no limit is given and none is known.
     """
 
     elapsed_s: float
@@ -46,6 +51,8 @@ class Statistics:
     rows_shared: int
     input_tokens: int
     output_tokens: int
+    concurrency: int | None = None
+    requests_per_s: float | None = None
 
     @property
     def rows_done(self) -> int:
@@ -70,10 +77,14 @@ class Meter:
     answered: int = 0
     failures: Counter[ErrorKind] = field(default_factory=Counter)
     retries: int = 0
+    # Those an engine sent on top; apart, since they are no retries of the policy's.
+    extra_requests: int = 0
     kept: int = 0
     shared: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    concurrency: int | None = None
+    throttle: Callable[[], ThrottleStatistics | None] | None = None
 
     def started_request(self) -> None:
         """Count a request out."""
@@ -98,6 +109,10 @@ class Meter:
 
     def statistics(self, now_s: float) -> Statistics:
         """The counters now."""
+        throttle = None if self.throttle is None else self.throttle()
+        concurrency = self.concurrency
+        if concurrency is not None and throttle is not None:
+            concurrency = min(concurrency, throttle.limit)
         return Statistics(
             elapsed_s=now_s - self.started_s,
             rows_total=self.rows_total,
@@ -109,9 +124,11 @@ class Meter:
             rows_answered=self.answered,
             rows_failed=sum(self.failures.values()),
             failures=dict(self.failures),
-            retries=self.retries,
+            retries=self.retries + self.extra_requests,
             rows_kept=self.kept,
             rows_shared=self.shared,
             input_tokens=self.input_tokens,
             output_tokens=self.output_tokens,
+            concurrency=concurrency,
+            requests_per_s=None if throttle is None else throttle.rate_per_s,
         )

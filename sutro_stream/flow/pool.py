@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 import anyio
@@ -26,9 +26,8 @@ from sutro_stream.flow.followers import Followers
 from sutro_stream.flow.gate import Gate
 from sutro_stream.flow.holdings import Holdings
 from sutro_stream.flow.intake import Follows, Intake, Settled
-from sutro_stream.flow.parking import Parking
+from sutro_stream.flow.lanes import Lane, Lanes
 from sutro_stream.flow.stage import RunContext
-from sutro_stream.flow.throttle import Ticket
 from sutro_stream.flow.window import Window
 from sutro_stream.flow.work import Concluded, PoolConfig, Work
 from sutro_stream.values.outcomes import Outcome
@@ -38,17 +37,8 @@ OutT = TypeVar("OutT")
 
 _LONGEST_SWEEP_S = 1.0
 _SWEEPS_PER_TIMEOUT = 20
-
-
-@dataclass(slots=True, eq=False)
-class _Lane(Generic[InT]):
-    """One worker: what it works on, and the scope that a deadline cancels."""
-
-    task: Task[InT] | None = None
-    overdue: Task[InT] | None = None
-    ticket: Ticket | None = None
-    started_s: float = 0.0
-    scope: anyio.CancelScope | None = None
+# A clock that does not move between two looks would be looked at for ever.
+_LEAST_WAIT_S = 0.001
 
 
 class Pool(Generic[InT, OutT]):
@@ -71,6 +61,8 @@ class Pool(Generic[InT, OutT]):
         self._work = work
         self._config = config
         self._meter = context.meter
+        self._meter.throttle = gate.statistics
+        self._meter.concurrency = config.workers
         self._recorder = context.recorder
         self._gate = gate
         self._rng = rng
@@ -87,8 +79,7 @@ class Pool(Generic[InT, OutT]):
             config.window, ordered=config.ordered and not self._is_filed
         )
         self._holdings = Holdings()
-        self._parking = Parking()
-        self._lanes = [_Lane[InT]() for _ in range(config.workers)]
+        self._lanes = Lanes[InT](self._work_lane, most=config.workers)
         self._followers: Followers[InT] | None = Followers() if config.dedupe else None
         self._coarse_now_s = 0.0
         self._room_due_s = math.inf
@@ -104,15 +95,15 @@ class Pool(Generic[InT, OutT]):
         Raises:
             ExceptionGroup: Of the errors that end the run.
         """
+        self._gate.listen(self._rouse_waiting)
         async with source, sink:
             self._coarse_now_s = anyio.current_time()
             async with anyio.create_task_group() as background:
                 background.start_soon(self._keep_time)
                 async with anyio.create_task_group() as tasks:
+                    self._lanes.open(tasks)
                     tasks.start_soon(self._feed, source)
                     tasks.start_soon(self._emit, sink)
-                    for lane in self._lanes:
-                        tasks.start_soon(self._work_lane, lane)
                 background.cancel_scope.cancel()
 
     # Rows in.
@@ -128,12 +119,13 @@ class Pool(Generic[InT, OutT]):
                 first = self._work.first_index(batch)
                 self._followers.opened(range(first, first + len(payloads)))
             self._backlog.add(batch, payloads)
-            self._parking.wake(len(payloads))
+            self._rouse(len(payloads))
             while self._backlog.fresh > low_water or self._is_full():
                 self._hungry = anyio.Event()
                 await self._hungry.wait()
         self._backlog.end()
-        self._parking.wake_all()
+        self._gate.ends_after(self._backlog.fresh)
+        self._lanes.rouse_all()
         self._news.set()
 
     def _is_full(self) -> bool:
@@ -141,14 +133,14 @@ class Pool(Generic[InT, OutT]):
 
     # Rows through.
 
-    async def _work_lane(self, lane: _Lane[InT]) -> None:
+    async def _work_lane(self, lane: Lane[InT]) -> None:
         while True:
             with anyio.CancelScope() as lane.scope:
                 await self._work_off(lane)
                 return
             self._after_deadline(lane)
 
-    async def _work_off(self, lane: _Lane[InT]) -> None:
+    async def _work_off(self, lane: Lane[InT]) -> None:
         while (task := await self._next()) is not None:
             payload = task.payload
             if isinstance(payload, Settled):
@@ -161,7 +153,7 @@ class Pool(Generic[InT, OutT]):
                     self._record(task, outcome)
                     self._conclude(task, outcome)
 
-    async def _ask(self, lane: _Lane[InT], task: Task[InT]) -> Outcome | None:
+    async def _ask(self, lane: Lane[InT], task: Task[InT]) -> Outcome | None:
         """Send one request; `None` if the row is to be asked again later."""
         gate, meter = self._gate, self._meter
         lane.task = task
@@ -170,9 +162,11 @@ class Pool(Generic[InT, OutT]):
         if self._recorder is not None:
             self._recorder.asked(self._index(task))
         if not gate.is_always_open:
-            lane.ticket = gate.sent(
-                anyio.current_time(), estimated_tokens=self._work.estimated_tokens(task)
-            )
+            now_s = anyio.current_time()
+            tokens = self._work.estimated_tokens(task)
+            lane.ticket = gate.sent(now_s, estimated_tokens=tokens)
+            # Whoever takes a row sees to it that the next one is looked after.
+            self._rouse_waiting()
         meter.started_request()
         try:
             outcome = await self._work.attempt(task)
@@ -185,14 +179,12 @@ class Pool(Generic[InT, OutT]):
         lane.task = None
         if not gate.is_always_open and outcome.answer is not None:
             gate.answered(lane.ticket, anyio.current_time(), outcome.answer)
-            self._wake_for_room()
         self._circuit.answered()
         return outcome
 
-    def _tell_failure(self, lane: _Lane[InT], error: EngineError) -> None:
-        if not self._gate.is_always_open:
-            self._gate.failed(lane.ticket, anyio.current_time(), error)
-            self._wake_for_room()
+    def _tell_failure(self, lane: Lane[InT], error: EngineError) -> None:
+        # An open gate is told as well: a refusal may close it.
+        self._gate.failed(lane.ticket, anyio.current_time(), error)
 
     def _settle(self, task: Task[InT], settled: Settled) -> None:
         if self._recorder is not None and not settled.is_recorded:
@@ -240,13 +232,13 @@ class Pool(Generic[InT, OutT]):
             task = self._take()
             if task is not None:
                 if self._backlog.drained:
-                    self._parking.wake_all()
+                    self._lanes.rouse_all()
                 elif self._backlog.fresh <= self._config.workers:
                     self._hungry.set()
                 return task
             if self._backlog.drained:
                 return None
-            await self._parking.wait()
+            await self._lanes.park()
 
     def _take(self) -> Task[InT] | None:
         backlog = self._backlog
@@ -275,18 +267,33 @@ class Pool(Generic[InT, OutT]):
             return False
         if self._gate.room(now_s) > 0:
             return True
-        wait_s = self._gate.wait_s(now_s)
-        if wait_s is not None and now_s + wait_s < self._room_due_s:
-            self._room_due_s = now_s + wait_s
-            self._alarm.set()
+        self._look_again(now_s)
         return False
 
-    def _wake_for_room(self) -> None:
-        """Wake parked workers for what the throttle has room for by now."""
-        if len(self._parking):
-            room = self._gate.room(anyio.current_time())
-            waiting = self._backlog.fresh + self._backlog.delayed
-            self._parking.wake(min(room, waiting))
+    def _rouse(self, rows: int) -> None:
+        """Set workers to so many rows, as far as they may be sent now."""
+        if rows and not self._gate.is_always_open:
+            now_s = anyio.current_time()
+            room = self._gate.room(now_s)
+            if room < rows:
+                self._look_again(now_s)
+                rows = room
+        self._lanes.rouse(rows)
+
+    def _rouse_waiting(self) -> None:
+        """Set a worker to the next row, if there is one and it may be sent now."""
+        due_s = self._backlog.next_due_s
+        if self._backlog.fresh or (due_s is not None and due_s <= anyio.current_time()):
+            self._rouse(1)
+
+    def _look_again(self, now_s: float) -> None:
+        """Have the clock look for room when time may have made some."""
+        wait_s = self._gate.wait_s(now_s)
+        if wait_s is not None:
+            due_s = now_s + max(wait_s, _LEAST_WAIT_S)
+            if due_s < self._room_due_s:
+                self._room_due_s = due_s
+                self._alarm.set()
 
     def _after_failure(self, task: Task[InT], error: EngineError) -> Outcome | None:
         if is_fatal(error):
@@ -301,7 +308,7 @@ class Pool(Generic[InT, OutT]):
             raise end from error
         return self._work.failed(task, error)
 
-    def _after_deadline(self, lane: _Lane[InT]) -> None:
+    def _after_deadline(self, lane: Lane[InT]) -> None:
         task, overdue = lane.task, lane.overdue
         lane.task = lane.overdue = None
         if task is None:
@@ -350,7 +357,7 @@ class Pool(Generic[InT, OutT]):
             taken = window.take()
             self._holdings.release(concluded.batch for concluded in taken)
             self._hungry.set()
-            self._parking.wake(min(window.room(), self._backlog.fresh))
+            self._rouse(min(window.room(), self._backlog.fresh))
             for batch in self._work.collect(taken):
                 await sink.send(batch)
 
@@ -365,9 +372,12 @@ class Pool(Generic[InT, OutT]):
         )
         while True:
             now_s = self._coarse_now_s = anyio.current_time()
-            self._parking.wake(self._backlog.due(now_s))
+            if self._gate.is_always_open:
+                self._lanes.rouse(self._backlog.due(now_s))
+            else:
+                self._rouse_waiting()
             if timeout_s is not None:
-                self._sweep(now_s - timeout_s)
+                self._lanes.end_late(started_before_s=now_s - timeout_s)
             wait_s = sweep_s
             due_s = self._backlog.next_due_s
             # A row that is due already goes to the next worker that looks; whoever
@@ -376,15 +386,8 @@ class Pool(Generic[InT, OutT]):
                 wait_s = min(wait_s, due_s - now_s)
             if self._room_due_s <= now_s:
                 self._room_due_s = math.inf
-                self._wake_for_room()
+                self._rouse_waiting()
             wait_s = min(wait_s, self._room_due_s - now_s)
             self._alarm = anyio.Event()
             with anyio.move_on_after(wait_s):
                 await self._alarm.wait()
-
-    def _sweep(self, started_before_s: float) -> None:
-        for lane in self._lanes:
-            late = lane.task is not None and lane.started_s < started_before_s
-            if late and lane.overdue is None and lane.scope is not None:
-                lane.overdue = lane.task
-                lane.scope.cancel()

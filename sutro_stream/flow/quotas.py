@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 from sutro_stream.errors import ConfigurationError, EngineError, RateLimitedError
-from sutro_stream.flow.rate_hints import RateHint
 from sutro_stream.flow.throttle import ThrottleStatistics, Ticket
+from sutro_stream.values.rate_hints import RateHint
 
 _MINUTE_S = 60.0
 _UNLIMITED = 1 << 30

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sutro_stream.errors import EngineError
-from sutro_stream.flow.rate_hints import RateHint
+from sutro_stream.values.rate_hints import RateHint
 
 
 @dataclass(slots=True, eq=False)

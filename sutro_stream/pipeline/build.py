@@ -9,15 +9,17 @@ from typing import Any, Literal, TypeAlias
 
 import pyarrow as pa
 
+from sutro_stream.deployments.deployment import Deployment
 from sutro_stream.engines.engine import Engine
 from sutro_stream.engines.hedging import Hedge
 from sutro_stream.errors import ConfigurationError
 from sutro_stream.flow.retry import RetryPolicy
-from sutro_stream.pipeline.infer import Infer
+from sutro_stream.pipeline.infer import Concurrency, Infer
 from sutro_stream.pipeline.limiting import Limit
 from sutro_stream.pipeline.limits import Limits
 from sutro_stream.pipeline.mapping import BatchFunction, MapBatches
 from sutro_stream.pipeline.pipeline import Pipeline
+from sutro_stream.pipeline.submit import PATIENCE, Submit
 from sutro_stream.rendering.columns import Prompts
 from sutro_stream.rendering.function import Render
 from sutro_stream.sinks.csv import CsvSink
@@ -189,7 +191,7 @@ def prompts(
 def infer(  # noqa: PLR0913 - the stage's whole configuration
     engine: Engine,
     *,
-    concurrency: int | None = None,
+    concurrency: Concurrency | None = None,
     ordered: bool = True,
     timeout_s: float | None = 600.0,
     retry: RetryPolicy | None = None,
@@ -198,13 +200,15 @@ def infer(  # noqa: PLR0913 - the stage's whole configuration
     dedupe: bool = False,
     limits: Limits | None = None,
     hedge: Hedge | None = None,
+    retry_truncated: int | None = None,
 ) -> Infer:
     """Ask the engine: one request for each prompt, many at once.
 
     Args:
         engine: Who answers; open while the pipeline runs.
-        concurrency: Requests in flight while rows remain; `None` for what suits
-            the engine.
+        concurrency: Requests in flight while rows remain; `"auto"` finds the number
+            at which the endpoint answers best, and keeps to its rate limits. `None`
+            for what suits the engine.
         ordered: Whether results come in input order, or as they complete.
         timeout_s: Longest time of one attempt, in seconds; `None` for no limit.
         retry: When a failed request is sent again, `None` for the defaults.
@@ -217,6 +221,8 @@ def infer(  # noqa: PLR0913 - the stage's whole configuration
         limits: What the run may ask for in a minute, and in all; `None` for no limit.
         hedge: When a late row is asked a second time, the first answer counting;
             `None` for never.
+        retry_truncated: Where an answer was cut off at the token limit and is useless
+            so, ask once more and allow this many tokens; `None` for never.
 
     Raises:
         ConfigurationError: A number is out of range.
@@ -232,6 +238,82 @@ def infer(  # noqa: PLR0913 - the stage's whole configuration
         dedupe=dedupe,
         limits=limits or Limits(),
         hedge=hedge,
+        retry_truncated=retry_truncated,
+    )
+
+
+def submit(  # noqa: PLR0913 - the stage's whole configuration
+    deployment: Deployment,
+    model: str | None = None,
+    *,
+    batch_rows: int = 1000,
+    batch_bytes: int = 8 << 20,
+    concurrency: int = 4,
+    ordered: bool = True,
+    priority: int = 1,
+    sampling_params: Mapping[str, Any] | None = None,
+    send_instructions: bool = True,
+    columns: Sequence[str] | None = None,
+    output_schema: Mapping[str, Any] | None = None,
+    seed_per_row: bool = False,
+    truncate_rows: bool = False,
+    name: str | None = None,
+    poll_s: float = 5.0,
+    retry: RetryPolicy | None = None,
+) -> Submit:
+    """Have a deployment answer: a job for many rows, several jobs at once.
+
+    Prompts are sent as they are. Rows are sent as objects, for a Function of the
+    deployment to render. Jobs that are still running when the run is left are
+    cancelled; after a crash, a run with a ledger finds its jobs again.
+
+    Args:
+        deployment: Who answers; open while the pipeline runs.
+        model: Model or Function; `None` for the one that the prompts name, or else
+            for the deployment's default.
+        batch_rows: Most rows of a job.
+        batch_bytes: Most bytes of a job's rows, as JSON; a larger row gets a job of
+            its own.
+        concurrency: Jobs in flight while rows remain. As many again may be in memory,
+            waiting for an earlier one.
+        ordered: Whether results come in input order, or as jobs end.
+        priority: 0 for prototypes, 1 for production.
+        sampling_params: By vLLM's names; over those that the prompts bring.
+        send_instructions: Whether the system prompt and the schema of prompts are
+            sent; not where `model` is a Function, which has its own.
+        columns: Input columns that rows consist of, `None` for all.
+        output_schema: JSON Schema of what is answered to rows, for typed output
+            columns and a check; not sent. `None` for text.
+        seed_per_row: Whether the deployment gives each row a random seed of its own.
+        truncate_rows: Whether the deployment cuts rows that are too long.
+        name: Of the jobs, at most 45 characters; `None` for none.
+        poll_s: Seconds between two looks at a job that tells of no end by itself.
+        retry: When a request is sent again, `None` for some five minutes' patience.
+
+    Raises:
+        ConfigurationError: A number is out of range, or a sampling parameter or the
+            schema is not valid.
+    """
+    schema = None
+    if output_schema is not None:
+        schema = OutputSchema.parse(output_schema, what="output_schema")
+    return Submit(
+        deployment=deployment,
+        model=model,
+        batch_rows=batch_rows,
+        batch_bytes=batch_bytes,
+        concurrency=concurrency,
+        ordered=ordered,
+        priority=priority,
+        sampling=SamplingParams.parse(sampling_params or {}),
+        send_instructions=send_instructions,
+        columns=_tuple(columns),
+        output_schema=schema,
+        seed_per_row=seed_per_row,
+        truncate_rows=truncate_rows,
+        name=name,
+        poll_s=poll_s,
+        retry=retry or PATIENCE,
     )
 
 

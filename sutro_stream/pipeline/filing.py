@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+)
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import TypeAlias
 
+import anyio
 import pyarrow as pa
 
 from sutro_stream.errors import BudgetExhaustedError, ConfigurationError
+from sutro_stream.flow.groups import single_error
 from sutro_stream.flow.meter import Meter, Statistics
 from sutro_stream.flow.stage import Columns
 from sutro_stream.ledger.ledger import Ledger, OpenMode
-from sutro_stream.pipeline.infer import InferStep
+from sutro_stream.pipeline.asking import AskingStep
+from sutro_stream.pipeline.form import ResultForm, TableForm
 from sutro_stream.pipeline.keeping import keeping
+from sutro_stream.pipeline.reassembly import Portion, Reassembly
 from sutro_stream.pipeline.report import RunReport, report_of
 from sutro_stream.pipeline.running import PreparedRun
 from sutro_stream.sinks.sink import Sink, Writer
@@ -26,6 +34,7 @@ from sutro_stream.values.prompts import PromptBatch
 from sutro_stream.values.rows import RowBatch
 
 OnProgress: TypeAlias = Callable[[Statistics], None] | None
+FormOf: TypeAlias = Callable[[Shape], ResultForm]
 Prepare: TypeAlias = Callable[[Columns], AbstractAsyncContextManager[PreparedRun]]
 
 # Rows of a table that is read back from the ledger.
@@ -73,6 +82,34 @@ class OutputFile:
             await self._writer.write(self._layout.records(batch))
 
 
+class FailuresFile:
+    """Collects input rows without an answer.
+
+    Concurrency: one task.
+    """
+
+    def __init__(self, writer: Writer, layout: Layout) -> None:
+        self._writer = writer
+        self._layout = layout
+
+    async def add(
+        self, rows: pa.RecordBatch, offsets: Sequence[int], outcomes: Sequence[Outcome]
+    ) -> None:
+        """Take those of the rows at `offsets` whose outcome is a failure."""
+        failed = [
+            offset
+            for offset, outcome in zip(offsets, outcomes, strict=True)
+            if outcome.error is not None
+        ]
+        if failed:
+            batch = RowBatch(records=rows.take(pa.array(failed)), first_index=0)
+            await self._writer.write(self._layout.records(batch))
+
+    async def finish(self) -> None:
+        """Put the file in place."""
+        await self._writer.finish()
+
+
 def _joined(batches: list[Batch]) -> list[Batch]:
     """The same rows in the same order, with neighbours of one input batch joined."""
     joined: list[Batch] = []
@@ -101,10 +138,14 @@ class FilePipeline:
     Attributes:
         prepare: Opens and binds the pipeline for the columns wanted.
         sink: The file.
+        form: How results look in it, by the shape of the stream; `None` for input
+            columns with what the results add. A form of one's own needs ordered
+            results and the engine's call as the last stage.
     """
 
     prepare: Prepare
     sink: Sink
+    form: FormOf | None = None
 
     @property
     def ledger_path(self) -> Path:
@@ -128,7 +169,8 @@ class FilePipeline:
             mode: What becomes of answers that an interrupted run has left.
             keep_ledger: Whether the ledger stays when the file is complete.
             failures_to: File for the input rows without an answer, which is valid
-                input for another run; written in any case. `None` for none.
+                input for another run; written in any case, in the order of the
+                results. `None` for none.
             on_progress: Called several times a second with the run's counters.
 
         Cancellation: everything stops; the final name is untouched, and what was
@@ -145,25 +187,23 @@ class FilePipeline:
         wanted = None if everything or kept is None else frozenset(kept)
         async with AsyncExitStack() as stack:
             run = await stack.enter_async_context(self.prepare(wanted))
-            layout = run.shape.layout(kept)
-            writer = await stack.enter_async_context(self.sink.open(layout.schema))
-            if not any(isinstance(step, InferStep) for step in run.steps):
-                rows = await _stream(run, layout, writer, on_progress)
+            self._check(run, has_failures=failures_to is not None)
+            form = self._form(run.shape, keeps_all=failures_to is not None)
+            writer = await stack.enter_async_context(self.sink.open(form.schema))
+            if not any(isinstance(step, AskingStep) for step in run.steps):
+                rows = await _stream(run, self.sink, writer, on_progress)
                 return report_of(run.statistics(), path=self.sink.path, rows=rows)
             ledger = await stack.enter_async_context(
                 keeping(run, self.ledger_path, mode)
             )
             try:
                 if _is_filed(run) and ledger is not None:
-                    filing = _Filing(run, ledger, layout, writer)
+                    filing = _Filing(run, ledger, form, writer)
                     rows = await filing.run(failures_to, on_progress)
-                elif failures_to is not None:
-                    raise ConfigurationError(
-                        "failures_to needs ordered results, and the call of the "
-                        "engine as the last stage"
-                    )
                 else:
-                    rows = await _stream(run, layout, writer, on_progress)
+                    rows = await _stream(
+                        run, self.sink, writer, on_progress, failures_to=failures_to
+                    )
             except BudgetExhaustedError as error:
                 path, stopped = self.sink.path, str(error)
                 return report_of(run.statistics(), path=path, rows=0, stopped=stopped)
@@ -171,95 +211,152 @@ class FilePipeline:
                 await ledger.finish(remove=not keep_ledger)
             return report_of(run.statistics(), path=self.sink.path, rows=rows)
 
+    def _check(self, run: PreparedRun, *, has_failures: bool) -> None:
+        if has_failures and _last_call(run) is None:
+            raise ConfigurationError(
+                "failures_to needs the call of the engine as the last stage"
+            )
+        if self.form is not None and not _is_filed(run):
+            raise ConfigurationError(
+                "a form of one's own needs ordered results, and the call of the "
+                "engine as the last stage"
+            )
+
+    def _form(self, shape: Shape, *, keeps_all: bool) -> ResultForm:
+        if self.form is not None:
+            return self.form(shape)
+        layout = shape.layout(self.sink.columns)
+        return TableForm(shape, layout, keeps_all=keeps_all)
+
 
 def _is_filed(run: PreparedRun) -> bool:
     """Whether the file can be made from the ledger alone, in input order."""
-    last = run.steps[-1]
-    return isinstance(last, InferStep) and last.stage.ordered
+    last = _last_call(run)
+    return last is not None and last.is_ordered
+
+
+def _last_call(run: PreparedRun) -> AskingStep | None:
+    """The last stage if it asks an engine."""
+    last = run.steps[-1] if run.steps else None
+    return last if isinstance(last, AskingStep) else None
+
+
+@asynccontextmanager
+async def _failures_file(
+    run: PreparedRun, sink: Sink | None
+) -> AsyncIterator[FailuresFile | None]:
+    if sink is None:
+        yield None
+        return
+    inputs = Shape(kind=RowBatch, rows=run.shape.rows)
+    layout = inputs.layout(sink.columns)
+    async with sink.open(layout.schema) as writer:
+        yield FailuresFile(writer, layout)
 
 
 async def _stream(
-    run: PreparedRun, layout: Layout, writer: Writer, on_progress: OnProgress
+    run: PreparedRun,
+    sink: Sink,
+    writer: Writer,
+    on_progress: OnProgress,
+    *,
+    failures_to: Sink | None = None,
 ) -> int:
     """Write what comes out of the last stage as it comes; the number of rows."""
-    output = OutputFile(writer, layout, run.meter)
-    async with run.start(on_progress) as results:
+    output = OutputFile(writer, run.shape.layout(sink.columns), run.meter)
+    async with (
+        _failures_file(run, failures_to) as failures,
+        run.start(on_progress) as results,
+    ):
         while (batch := await results.next_batch()) is not None:
             await output.add(batch)
+            if failures is not None and isinstance(batch, OutcomeBatch):
+                rows = batch.prompts.rows.records
+                await failures.add(rows, batch.offsets, batch.outcomes)
+        if failures is not None:
+            await failures.finish()
         await output.finish()
     return output.rows
 
 
 class _Filing:
-    """A run whose outcomes go into the ledger in any order, and from it into files.
+    """A run whose outcomes go into the ledger in any order, and in order into files.
 
-    A row that takes long holds up nothing: it is in the ledger when the file is
-    written, and the file is written last.
+    The files are written while the run still asks, as far as all rows before have
+    their outcome. A row that takes long holds up nothing but the files: what has no
+    room in memory behind it is read back from the ledger.
     """
 
     def __init__(
-        self, run: PreparedRun, ledger: Ledger, layout: Layout, writer: Writer
+        self, run: PreparedRun, ledger: Ledger, form: ResultForm, writer: Writer
     ) -> None:
         self._run = run
         self._ledger = ledger
-        self._layout = layout
+        self._form = form
         self._writer = writer
+        self._outcomes = Reassembly()
+        self._is_asked = False
+        self._news = anyio.Event()
 
     async def run(self, failures_to: Sink | None, on_progress: OnProgress) -> int:
-        """Ask, then write; the number of rows."""
-        inputs = Shape(kind=RowBatch, rows=self._run.shape.rows)
-        columns = None if failures_to is not None else self._layout.kept
-        await self._ask(inputs.layout(columns), on_progress)
-        if failures_to is None:
-            return await self._write(None, None)
-        rejected = inputs.layout(failures_to.columns)
-        async with failures_to.open(rejected.schema) as failures:
-            return await self._write(rejected, failures)
+        """Ask and write; the number of rows."""
+        with single_error():
+            async with (
+                _failures_file(self._run, failures_to) as failures,
+                anyio.create_task_group() as tasks,
+            ):
+                tasks.start_soon(self._write, failures)
+                await self._ask(on_progress)
+                # The ledger says so if a row has no outcome: no file is cut short.
+                self._outcomes.end()
+                self._is_asked = True
+                self._news.set()
+        return self._outcomes.next_index
 
-    async def _ask(self, spooled: Layout, on_progress: OnProgress) -> None:
-        ledger = self._ledger
+    async def _ask(self, on_progress: OnProgress) -> None:
+        ledger, form, outcomes = self._ledger, self._form, self._outcomes
 
         async def spool(batch: PromptBatch) -> None:
-            await ledger.spool(batch.first_index, spooled.records(batch.rows))
+            kept = form.kept(batch)
+            await ledger.spool(batch.first_index, kept)
+            outcomes.expect(batch.first_index, kept)
 
         context = self._run.contexts[-1]
         context.spool = spool
         context.is_ordered_elsewhere = True
         async with self._run.start(on_progress) as results:
-            while await results.next_batch() is not None:
-                pass
-        await ledger.flush()
+            while (batch := await results.next_batch()) is not None:
+                if isinstance(batch, OutcomeBatch):
+                    outcomes.add(batch)
+                    if outcomes.is_ready:
+                        self._news.set()
 
-    async def _write(self, rejected: Layout | None, failures: Writer | None) -> int:
-        rows = 0
-        async for first, records, outcomes in self._ledger.batches(rows=_ROWS_PER_READ):
-            await self._writer.write(self._table(first, records, outcomes))
-            rows += records.num_rows
-            if failures is not None and rejected is not None:
-                failed = [at for at, o in enumerate(outcomes) if o.error is not None]
-                if failed:
-                    batch = RowBatch(
-                        records=records.take(pa.array(failed)), first_index=0
-                    )
-                    await failures.write(rejected.records(batch))
+    async def _write(self, failures: FailuresFile | None) -> None:
+        while (portion := await self._next()) is not None:
+            if portion.kept is not None:
+                await self._add(portion.kept, portion.outcomes, failures)
+                continue
+            span = range(portion.first_index, portion.first_index + portion.rows)
+            batches = self._ledger.batches(rows=_ROWS_PER_READ, span=span)
+            async for _, kept, outcomes in batches:
+                await self._add(kept, outcomes, failures)
         if failures is not None:
             await failures.finish()
         await self._writer.finish()
-        return rows
 
-    def _table(
-        self, first: int, records: pa.RecordBatch, outcomes: Sequence[Outcome]
-    ) -> pa.RecordBatch:
-        instructions = self._run.shape.instructions
-        prompts = PromptBatch(
-            rows=RowBatch(records=records, first_index=first),
-            texts=pa.nulls(records.num_rows, pa.large_string()),
-        )
-        return self._layout.records(
-            OutcomeBatch(
-                prompts=prompts,
-                offsets=range(records.num_rows),
-                outcomes=outcomes,
-                structured=instructions is not None and instructions.schema is not None,
-            )
-        )
+    async def _next(self) -> Portion | None:
+        """The next rows to write, `None` behind the last."""
+        while (portion := self._outcomes.take()) is None and not self._is_asked:
+            self._news = anyio.Event()
+            await self._news.wait()
+        return portion
+
+    async def _add(
+        self,
+        kept: pa.RecordBatch,
+        outcomes: Sequence[Outcome],
+        failures: FailuresFile | None,
+    ) -> None:
+        await self._writer.write(self._form.records(kept, outcomes))
+        if failures is not None:
+            await failures.add(kept, range(kept.num_rows), outcomes)

@@ -4,40 +4,38 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
 from sutro_stream.engines.engine import Engine, Responder
 from sutro_stream.engines.hedging import Hedge, hedged
+from sutro_stream.engines.roomier import RoomierResponder
 from sutro_stream.errors import (
     ConfigurationError,
     EngineError,
-    InputTooLongError,
-    ProtocolError,
-    RateLimitedError,
-    RequestTimeoutError,
-    ServiceError,
-    TransportError,
 )
 from sutro_stream.flow.backlog import Task
+from sutro_stream.flow.gate import Gate
 from sutro_stream.flow.intake import Settled
+from sutro_stream.flow.meter import Meter
 from sutro_stream.flow.pool import Pool
-from sutro_stream.flow.retry import RetryPolicy, is_retryable
+from sutro_stream.flow.retry import RetryPolicy
 from sutro_stream.flow.stage import Columns, RunContext
 from sutro_stream.flow.window import WindowLimits
 from sutro_stream.flow.work import Concluded, PoolConfig
 from sutro_stream.ledger.identity import prompt_digest
+from sutro_stream.ledger.ledger import Ledger, OpenMode
+from sutro_stream.pipeline.judging import TRUNCATED, error_kind, judge
 from sutro_stream.pipeline.limits import Limits
 from sutro_stream.values.fingerprint import fingerprint
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.layout import Shape
 from sutro_stream.values.outcomes import (
-    Answer,
-    ErrorKind,
     Outcome,
     OutcomeBatch,
     Result,
@@ -45,7 +43,6 @@ from sutro_stream.values.outcomes import (
 )
 from sutro_stream.values.prompts import PromptBatch
 from sutro_stream.values.sampling import row_seed
-from sutro_stream.values.schema import OutputSchema
 
 # A straggler 40 times as slow as the median answer holds back about this many
 # rows at the rates of one process (docs/design.md, the window).
@@ -57,6 +54,10 @@ _SEED_LIMIT = 1 << 31
 _CHARACTERS_PER_TOKEN = 4
 _USUAL_ANSWER_TOKENS = 100
 
+# Workers are begun as they are needed, so the most there can be costs nothing.
+_MOST_AUTO = 1024
+
+Concurrency: TypeAlias = int | Literal["auto"]
 PromptTask: TypeAlias = Task[PromptBatch]
 
 
@@ -66,8 +67,8 @@ class Infer:
 
     Attributes:
         engine: Who answers; must be open while the pipeline runs.
-        concurrency: Requests in flight while rows remain, `None` for what suits
-            the engine.
+        concurrency: Requests in flight while rows remain; `"auto"` finds the number
+            at which the endpoint answers best, `None` is what suits the engine.
         ordered: Whether results leave in input order.
         timeout_s: Longest time of one attempt, `None` for no limit.
         retry: When a failed request is sent again.
@@ -78,10 +79,12 @@ class Infer:
         dedupe: Whether equal prompts are asked once.
         limits: What the run may ask for in a minute, and in all.
         hedge: When a late row is asked a second time, `None` for never.
+        retry_truncated: Most tokens of a second answer where the first was cut off,
+            `None` for no second one.
     """
 
     engine: Engine
-    concurrency: int | None = None
+    concurrency: Concurrency | None = None
     ordered: bool = True
     timeout_s: float | None = 600.0
     retry: RetryPolicy = RetryPolicy()
@@ -90,15 +93,22 @@ class Infer:
     dedupe: bool = False
     limits: Limits = Limits()
     hedge: Hedge | None = None
+    retry_truncated: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no sense."""
-        if self.concurrency is not None and self.concurrency < 1:
+        if isinstance(self.concurrency, int) and self.concurrency < 1:
             raise ConfigurationError("concurrency must be at least 1")
+        if isinstance(self.concurrency, str) and self.concurrency != "auto":
+            raise ConfigurationError('concurrency takes a number, or "auto"')
+        if self.limits.shared is not None and self.concurrency != "auto":
+            raise ConfigurationError('limits.shared needs concurrency="auto"')
         if self.timeout_s is not None and not self.timeout_s > 0:
             raise ConfigurationError("timeout_s must be above 0, or None")
         if self.window_rows is not None and self.window_rows < 1:
             raise ConfigurationError("window_rows must be at least 1")
+        if self.retry_truncated is not None and self.retry_truncated < 1:
+            raise ConfigurationError("retry_truncated must be at least 1, or None")
         if self.dedupe and self.seed_per_row:
             raise ConfigurationError(
                 "dedupe and seed_per_row exclude each other: equal prompts with "
@@ -132,16 +142,29 @@ class Infer:
             stage=self,
             shape=replace(shape, kind=OutcomeBatch),
             work=ChatWork(
-                responder=self.engine.bind(instructions),
+                responder=self._responder(instructions),
                 instructions=instructions,
                 seed=seed,
+                meter=context.meter,
             ),
             context=context,
         )
 
+    def _responder(self, instructions: Instructions) -> Responder:
+        responder = self.engine.bind(instructions)
+        if self.retry_truncated is None:
+            return responder
+        sampling, schema = instructions.sampling, instructions.schema
+        room = replace(sampling, max_tokens=self.retry_truncated)
+        return RoomierResponder(
+            responder,
+            self.engine.bind(replace(instructions, sampling=room)),
+            lambda answer: judge(answer, schema, attempts=1).error is TRUNCATED,
+        )
+
     def pool_config(self) -> PoolConfig:
         """How the pool of one run works."""
-        workers = self.concurrency or self.engine.default_concurrency
+        workers = self._most_in_flight()
         return PoolConfig(
             workers=workers,
             timeout_s=self.timeout_s,
@@ -154,6 +177,18 @@ class Infer:
             ordered=self.ordered,
             dedupe=self.dedupe,
         )
+
+    def gate(self, now_s: float, *, model: str | None) -> Gate:
+        """What holds back the requests of a run that begins now."""
+        # Endpoints limit each of their models apart.
+        endpoint = f"{self.engine.name} {model or ''}".rstrip()
+        is_auto = self.concurrency == "auto"
+        return self.limits.gate(now_s, is_auto=is_auto, endpoint=endpoint)
+
+    def _most_in_flight(self) -> int:
+        if self.concurrency is None:
+            return self.engine.default_concurrency
+        return _MOST_AUTO if self.concurrency == "auto" else self.concurrency
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +215,28 @@ class InferStep:
             parts["seeds"] = "one for each row"
         return parts
 
+    @property
+    def is_ordered(self) -> bool:
+        """See `AskingStep`."""
+        return self.stage.ordered
+
+    @property
+    def needs_memory(self) -> bool:
+        """See `AskingStep`: what was asked has to be remembered somewhere."""
+        return self.stage.dedupe
+
+    @property
+    def is_waiting(self) -> bool:
+        """See `AskingStep`: what was sent and not answered is lost."""
+        return False
+
+    def beside(
+        self, ledger: Ledger, path: Path, mode: OpenMode
+    ) -> AbstractAsyncContextManager[None]:
+        """See `AskingStep`."""
+        del ledger, path, mode
+        return nullcontext()
+
     async def __call__(
         self, source: ObjectReceiveStream[Any], sink: ObjectSendStream[Any]
     ) -> None:
@@ -191,11 +248,13 @@ class InferStep:
                     hedged(work.responder, hedge)
                 )
                 work = replace(work, responder=responder)
+            gate = self.stage.gate(anyio.current_time(), model=work.responder.model)
+            stack.callback(gate.close)
             pool = Pool[PromptBatch, OutcomeBatch](
                 work,
                 self.stage.pool_config(),
                 self.context,
-                gate=self.stage.limits.gate(anyio.current_time()),
+                gate=gate,
                 rng=random.Random(),
             )
             await pool.run(source, sink)
@@ -209,11 +268,13 @@ class ChatWork:
         responder: Sends the requests.
         instructions: What they share.
         seed: Base of the rows' seeds, `None` when rows have none of their own.
+        meter: The run's counters.
     """
 
     responder: Responder
     instructions: Instructions
     seed: int | None
+    meter: Meter
 
     def first_index(self, batch: PromptBatch) -> int:
         """See `Content`."""
@@ -246,13 +307,25 @@ class ChatWork:
         seed = self.seed
         if seed is not None:
             seed = row_seed(seed, task.batch.first_index + task.offset)
-        answer = await self.responder.answer(task.payload, seed=seed)
-        return judge(answer, self.instructions.schema, attempts=task.attempts)
+        try:
+            answer = await self.responder.answer(task.payload, seed=seed)
+        except EngineError as error:
+            self._count(task, error.take_requests())
+            raise
+        self._count(task, answer.requests)
+        attempts = task.attempts + task.extra_requests
+        return judge(answer, self.instructions.schema, attempts=attempts)
 
     def failed(self, task: PromptTask, error: EngineError) -> Outcome:
         """See `Work`."""
         reason = RowError(kind=error_kind(error), message=str(error))
-        return Outcome(error=reason, attempts=task.attempts)
+        return Outcome(error=reason, attempts=task.attempts + task.extra_requests)
+
+    def _count(self, task: PromptTask, requests: int) -> None:
+        # The pool has counted one; what engines send on top is no attempt of its.
+        if requests > 1:
+            task.extra_requests += requests - 1
+            self.meter.extra_requests += requests - 1
 
     def collect(
         self, concluded: Sequence[Concluded[PromptBatch]]
@@ -275,58 +348,6 @@ class ChatWork:
             )
             start = end
         return batches
-
-
-def judge(answer: Answer, schema: OutputSchema | None, *, attempts: int) -> Outcome:
-    """Whether an answer is one: complete, not withheld, and of the right form.
-
-    The answer itself is kept unchanged in any case.
-    """
-    value, error = None, None
-    if answer.refusal is not None or answer.finish_reason == "content_filter":
-        error = RowError(
-            kind=ErrorKind.FILTERED, message="the endpoint withheld the answer"
-        )
-    elif schema is not None:
-        value, error = _conforming(answer, schema)
-    elif not answer.text and answer.finish_reason == "length":
-        error = _TRUNCATED
-    return Outcome(answer=answer, value=value, error=error, attempts=attempts)
-
-
-_TRUNCATED = RowError(
-    kind=ErrorKind.TRUNCATED,
-    message="the answer was cut off at the token limit; allow more max_tokens",
-)
-
-
-def _conforming(answer: Answer, schema: OutputSchema) -> tuple[Any, RowError | None]:
-    value, reason, field = schema.check(answer.text)
-    # A number or a word may be cut and still be valid; brackets cannot.
-    cut = answer.finish_reason == "length" and not isinstance(value, (dict, list))
-    if cut:
-        return None, _TRUNCATED
-    if reason is not None:
-        kind = ErrorKind.INVALID_OUTPUT
-        return None, RowError(kind=kind, message=reason, field=field)
-    return value, None
-
-
-def error_kind(error: EngineError) -> ErrorKind:
-    """How a row's failure is called in results."""
-    if isinstance(error, InputTooLongError):
-        return ErrorKind.INPUT_TOO_LONG
-    if isinstance(error, ProtocolError):
-        return ErrorKind.BAD_REPLY
-    if isinstance(error, RequestTimeoutError):
-        return ErrorKind.TIMEOUT
-    if isinstance(error, TransportError):
-        return ErrorKind.UNREACHABLE
-    if isinstance(error, RateLimitedError):
-        return ErrorKind.RATE_LIMITED
-    if isinstance(error, ServiceError) and not is_retryable(error):
-        return ErrorKind.REJECTED
-    return ErrorKind.SERVER_ERROR
 
 
 def _offsets(offsets: list[int]) -> Sequence[int]:

@@ -12,7 +12,7 @@ from anyio import CancelScope, to_thread
 from sutro_stream.errors import StoreError
 from sutro_stream.ledger.identity import WorkIdentity
 from sutro_stream.ledger.ledger import Ledger, OpenMode, open_ledger
-from sutro_stream.pipeline.infer import InferStep
+from sutro_stream.pipeline.asking import AskingStep
 from sutro_stream.pipeline.running import PreparedRun
 
 
@@ -51,12 +51,16 @@ async def keeping(
             yield ledgers[-1] if ledgers else None
         finally:
             with CancelScope(shield=True):
-                for ledger in ledgers:
-                    await _forget_if_empty(ledger)
+                asking = [step for step in run.steps if isinstance(step, AskingStep)]
+                for step, ledger in zip(asking, ledgers, strict=True):
+                    if not step.is_waiting:
+                        await _forget_if_empty(ledger)
 
 
 async def _forget_if_empty(ledger: Ledger) -> None:
     """Leave no file behind where there is nothing to go on with."""
+    if ledger.is_done_with:
+        return
     with suppress(StoreError):
         await ledger.flush()
         if not ledger.statistics().rows:
@@ -69,7 +73,7 @@ async def _opened(
     source = await run.reader.identity() or "rows from memory"
     parts = {"input": source}
     ledgers: list[Ledger] = []
-    asking = [at for at, step in enumerate(run.steps) if isinstance(step, InferStep)]
+    asking = [at for at, step in enumerate(run.steps) if isinstance(step, AskingStep)]
     for at, step in enumerate(run.steps):
         number = sum(place < at for place in asking) + 1
         named = {
@@ -85,11 +89,13 @@ async def _opened(
             )
             run.contexts[at].recorder = ledger
             ledgers.append(ledger)
+            if isinstance(step, AskingStep):
+                await stack.enter_async_context(step.beside(ledger, place, mode))
     return ledgers
 
 
 def _needs_memory(run: PreparedRun) -> bool:
-    return any(isinstance(step, InferStep) and step.stage.dedupe for step in run.steps)
+    return any(isinstance(step, AskingStep) and step.needs_memory for step in run.steps)
 
 
 def _temporary_folder() -> tempfile.TemporaryDirectory[str]:

@@ -1,12 +1,16 @@
-"""What a run may ask for in a minute, and in all."""
+"""What a run may ask for at once, in a minute, and in all."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
+from sutro_stream.flow.adaptive import AdaptiveThrottle
 from sutro_stream.flow.budget import Budget, BudgetMeter
+from sutro_stream.flow.combining import combine
 from sutro_stream.flow.gate import Gate
 from sutro_stream.flow.quotas import RateThrottle
+from sutro_stream.flow.sharing import SharedLimits
 from sutro_stream.flow.throttle import Throttle
 
 
@@ -20,25 +24,53 @@ class Limits:
             a request and corrected by its answer; `None` for no limit.
         budget: What the whole run may spend; it ends, resumable, when that is spent.
             `None` for no limit.
+        shared: Object that `concurrency="auto"` has in common with other runs in
+            this event loop: what one of them learns of an endpoint, all know, and
+            the limits that are found are kept by all together. `None` for a run
+            that finds its own.
     """
 
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     budget: Budget | None = None
+    shared: SharedLimits | None = None
 
     def __post_init__(self) -> None:
         """Refuse limits that cannot be kept to."""
-        self.gate(0.0)
+        self._given(0.0)
 
-    def gate(self, now_s: float) -> Gate:
-        """What keeps the limits of a run that begins now."""
-        throttle: Throttle | None = None
-        if (self.requests_per_minute, self.tokens_per_minute) != (None, None):
-            throttle = RateThrottle(
+    def gate(self, now_s: float, *, is_auto: bool, endpoint: str) -> Gate:
+        """What keeps the limits of a run that begins now; to be closed at its end.
+
+        Args:
+            now_s: The time now.
+            is_auto: Whether the number of requests in flight is to be found.
+            endpoint: Name of what is asked, for what is shared.
+        """
+        throttles, share = self._given(now_s), None
+        keeps_to_endpoint = partial(AdaptiveThrottle, climbs=False)
+        if is_auto and self.shared is not None:
+            share = self.shared.join(endpoint)
+            throttles.append(share)
+        elif is_auto:
+            throttles.append(AdaptiveThrottle())
+        elif throttles:
+            throttles.append(keeps_to_endpoint())
+        budget = self.budget
+        return Gate(
+            combine(throttles) if throttles else None,
+            None if budget is None else BudgetMeter(budget, started_s=now_s),
+            share=share,
+            after_refusal=keeps_to_endpoint,
+        )
+
+    def _given(self, now_s: float) -> list[Throttle]:
+        if (self.requests_per_minute, self.tokens_per_minute) == (None, None):
+            return []
+        return [
+            RateThrottle(
                 requests_per_minute=self.requests_per_minute,
                 tokens_per_minute=self.tokens_per_minute,
                 started_s=now_s,
             )
-        budget = self.budget
-        meter = None if budget is None else BudgetMeter(budget, started_s=now_s)
-        return Gate(throttle, meter)
+        ]

@@ -16,7 +16,7 @@ from sutro_stream.rendering.prompting import (
     prompt_batch,
     require_columns,
 )
-from sutro_stream.rendering.text import TEXT, text_of
+from sutro_stream.rendering.text import TEXT, as_text, text_of
 from sutro_stream.rendering.validation import check
 from sutro_stream.values.fingerprint import fingerprint
 from sutro_stream.values.function import Function, FunctionInput, InputType
@@ -66,47 +66,72 @@ class Render:
     def bind(self, shape: Shape, context: RunContext) -> PromptStep:
         """See `Stage`."""
         del context
-        function = self.function
-        schema, rows = shape.as_rows()
-        fields = [_Field.of(declared) for declared in function.inputs]
-        constants = {
-            field.name: field.fallback
-            for field in fields
-            if field.fallback is not None and field.name not in schema.names
-        }
-        # Where no input is a column, all prompts would be the same: a mistake.
-        some = len(constants) < len(fields)
-        require_columns(
-            [field.name for field in fields if not some or field.name not in constants],
-            schema,
-            what=f"Function {function.name!r}",
-        )
-        filling = _Filling(
-            fields=tuple(field for field in fields if field.name not in constants),
-            parts=_parts(function.template, constants),
-        )
-        return PromptStep(
-            shape=Shape(
-                kind=PromptBatch, rows=schema, instructions=function.instructions
-            ),
-            rows=rows,
-            prompts=filling.prompts,
-            identity=self._identity(),
-        )
+        return function_step(self.function, shape)
 
-    def _identity(self) -> dict[str, str]:
-        function = self.function
-        revision = "" if function.revision is None else f" revision {function.revision}"
-        inputs = [
-            [field.name, field.type, field.required, field.default]
-            for field in function.inputs
-        ]
-        template = [function.template.literals, function.template.fields]
-        return {
-            "Function": f"{function.name}{revision}",
-            "inputs": fingerprint(inputs),
-            "prompt template": fingerprint(template),
-        }
+
+def function_step(
+    function: Function, shape: Shape, *, rendered: str | None = None
+) -> PromptStep:
+    """One run of a Function over what arrives.
+
+    Args:
+        function: Declares inputs, template and instructions.
+        shape: What arrives.
+        rendered: Column whose values are prompts already, null where they are to be
+            made; `None` for no such column.
+
+    Raises:
+        ConfigurationError: A column is missing.
+    """
+    schema, rows = shape.as_rows()
+    fields = [_Field.of(declared) for declared in function.inputs]
+    constants = {
+        field.name: field.fallback
+        for field in fields
+        if field.fallback is not None and field.name not in schema.names
+    }
+    # Where no input is a column, all prompts would be the same: a mistake.
+    some = len(constants) < len(fields)
+    require_columns(
+        [
+            *(
+                field.name
+                for field in fields
+                if not some or field.name not in constants
+            ),
+            *([] if rendered is None else [rendered]),
+        ],
+        schema,
+        what=f"Function {function.name!r}",
+    )
+    filling = _Filling(
+        fields=tuple(field for field in fields if field.name not in constants),
+        parts=_parts(function.template, constants),
+        rendered=rendered,
+    )
+    return PromptStep(
+        shape=Shape(kind=PromptBatch, rows=schema, instructions=function.instructions),
+        rows=rows,
+        prompts=filling.prompts,
+        identity=_identity(function, rendered),
+    )
+
+
+def _identity(function: Function, rendered: str | None) -> dict[str, str]:
+    revision = "" if function.revision is None else f" revision {function.revision}"
+    inputs = [
+        [field.name, field.type, field.required, field.default]
+        for field in function.inputs
+    ]
+    template = [function.template.literals, function.template.fields]
+    identity = {
+        "Function": f"{function.name}{revision}",
+        "inputs": fingerprint(inputs),
+        "prompt template": fingerprint(template),
+    }
+    if rendered is not None:
+        identity["rendered prompts"] = rendered
+    return identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,10 +177,17 @@ class _Field:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Filling:
-    """The Function over the columns that a stream has."""
+    """The Function over the columns that a stream has.
+
+    Attributes:
+        fields: Inputs that are columns.
+        parts: The template.
+        rendered: See `function_step`.
+    """
 
     fields: tuple[_Field, ...]
     parts: tuple[Part, ...]
+    rendered: str | None
 
     def prompts(self, rows: RowBatch) -> PromptBatch:
         columns: dict[str, pa.Array] = {}
@@ -172,6 +204,11 @@ class _Filling:
                 texts = pc.if_else(checked.missing, fallback, texts)
             columns[field.name] = texts
         texts = _fill(self.parts, columns, row_count=len(rows))
+        if self.rendered is not None:
+            given = as_text(rows.records.column(self.rendered)).values
+            is_given = given.is_valid()
+            texts = pc.if_else(is_given, given, texts)
+            refusals = [(pc.and_not(mask, is_given), why) for mask, why in refusals]
         return prompt_batch(rows, texts, refusals)
 
 

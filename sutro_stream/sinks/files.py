@@ -3,7 +3,8 @@
 Rows go to a hidden temporary file in the same folder, created when the sink is
 opened: a place that cannot be written to is an error before anything is sent.
 Only `finish` puts it under the final name. Until then whatever stood there stays
-as it was, and leaving early removes the temporary file.
+as it was, and leaving early removes the temporary file. One that a killed process
+has left is removed when the same output is opened again.
 
 What the result looks like: a new file has the permissions that the umask leaves,
 one that replaces another keeps that one's permissions. A symbolic link is
@@ -14,7 +15,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import secrets
 import stat
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -29,6 +29,7 @@ import pyarrow as pa
 
 from sutro_stream.errors import ConfigurationError, SinkError, SutroStreamError
 from sutro_stream.sinks.sink import Writer
+from sutro_stream.sinks.temporary import Claim, claim, sweep
 
 # One hop into a thread costs about 0.1 ms and one tiny record batch some kilobytes
 # of bookkeeping, so rows are joined before they travel.
@@ -40,7 +41,6 @@ _BUFFER_BYTES = 2**20
 # On text, level 6 takes four times as long for a seventh less size.
 _GZIP_LEVEL = 1
 _DISCARD_LIMIT_S = 5
-_NAME_CHARACTERS = 50
 
 
 class Encoder(Protocol):
@@ -158,19 +158,19 @@ class _StagedFile:
         with self._step(), ExitStack() as undo:
             final = Path(os.path.realpath(self.path))
             mode = _check_place(self.path, final)
-            temporary = _temporary_name(final)
-            file: IO[bytes] = temporary.open("xb", buffering=_BUFFER_BYTES)
-            undo.callback(_remove, temporary, file)
+            sweep(final)
+            claimed = claim(final, buffer_bytes=_BUFFER_BYTES)
+            undo.callback(_remove, claimed)
             if mode is not None:
-                temporary.chmod(mode)
+                claimed.path.chmod(mode)
+            file = claimed.file
             stream = _gzip_stream(file) if self._gzipped else file
             undo.callback(_close, stream)
             encoder = encode(stream, schema)
             undo.pop_all()
             self._parts = _Parts(
                 final=final,
-                temporary=temporary,
-                file=file,
+                claim=claimed,
                 stream=stream,
                 encoder=encoder,
             )
@@ -184,12 +184,14 @@ class _StagedFile:
         with self._step():
             parts = self._encode(batches)
             parts.encoder.finish()
-            if parts.stream is not parts.file:
+            file = parts.claim.file
+            if parts.stream is not file:
                 parts.stream.close()
-            parts.file.flush()
-            os.fsync(parts.file.fileno())
-            parts.file.close()
-            parts.temporary.replace(parts.final)
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+            parts.claim.path.replace(parts.final)
+            parts.claim.give_up()
             self._parts = None
             _sync_folder(parts.final.parent)
 
@@ -201,7 +203,7 @@ class _StagedFile:
             if parts is not None:
                 parts.encoder.abandon()
                 _close(parts.stream)
-                _remove(parts.temporary, parts.file)
+                _remove(parts.claim)
 
     def error(self, reason: str) -> SinkError:
         return SinkError(f"cannot write {self.path}: {reason}", path=str(self.path))
@@ -239,8 +241,7 @@ class _Parts:
     """What an opened file consists of; `stream` is what the encoder writes to."""
 
     final: Path
-    temporary: Path
-    file: IO[bytes]
+    claim: Claim
     stream: IO[bytes]
     encoder: Encoder
 
@@ -259,10 +260,11 @@ def _close(stream: IO[bytes]) -> None:
         stream.close()
 
 
-def _remove(temporary: Path, file: IO[bytes]) -> None:
-    _close(file)
+def _remove(claimed: Claim) -> None:
+    _close(claimed.file)
     with suppress(OSError):
-        temporary.unlink()
+        claimed.path.unlink()
+    claimed.give_up()
 
 
 def _joined(batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
@@ -295,11 +297,6 @@ def _check_place(path: Path, final: Path) -> int | None:
     if not os.access(final, os.W_OK):
         raise refused("the file that is there is write-protected")
     return stat.S_IMODE(status.st_mode)
-
-
-def _temporary_name(final: Path) -> Path:
-    name = f".{final.name[:_NAME_CHARACTERS]}.{secrets.token_hex(8)}.partial"
-    return final.with_name(name)
 
 
 def _sync_folder(folder: Path) -> None:

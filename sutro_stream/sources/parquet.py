@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sutro_stream.errors import SourceError
@@ -43,6 +44,7 @@ _COLUMN_BUFFER_BYTES = 1 << 20
 _MIN_COLUMN_BUFFER_BYTES = 64 << 10
 _ALL_BUFFERS_BYTES = 32 << 20
 _PROBE_ROWS = 16
+_LARGEST_BATCH_BYTES = 64 << 20
 _BROKEN = (pa.ArrowException, OSError)
 
 
@@ -186,7 +188,8 @@ def _file_batches(
         return file.error(reason, row_index=row_index)
 
     try:
-        for groups, rows in _strides(parquet, schema.names, chunk_rows):
+        largest = _largest_values(file, parquet.metadata, schema.names)
+        for groups, rows in _strides(parquet, schema.names, chunk_rows, largest):
             for batch in parquet.iter_batches(
                 rows, row_groups=groups, columns=schema.names, use_threads=False
             ):
@@ -200,12 +203,18 @@ def _file_batches(
 
 
 def _strides(
-    parquet: Any, names: Sequence[str], chunk_rows: int
+    parquet: Any, names: Sequence[str], chunk_rows: int, largest: Sequence[int]
 ) -> Iterator[tuple[list[int], int]]:
     """Runs of row groups, each with the rows of it that make one chunk.
 
     Rows are rounded down to powers of two so that similar row groups are read in
     one go.
+
+    Args:
+        parquet: The file.
+        names: Columns that are read.
+        chunk_rows: Most rows of a chunk.
+        largest: See `_largest_values`.
     """
     metadata = parquet.metadata
     if metadata.num_rows == 0:
@@ -215,6 +224,8 @@ def _strides(
     def rows(group: int) -> int:
         row_bytes = max(_row_bytes(metadata.row_group(group), names), least_bytes)
         fitting = max(1, int(CHUNK_BYTES / max(row_bytes, 1.0)))
+        # Each row could be the largest one, however small they are on average.
+        fitting = min(fitting, max(1, _LARGEST_BATCH_BYTES // max(largest[group], 1)))
         return min(1 << (fitting.bit_length() - 1), chunk_rows)
 
     for stride, groups in groupby(range(metadata.num_row_groups), key=rows):
@@ -237,6 +248,51 @@ def _row_bytes(group: Any, names: Sequence[str]) -> float:
 def _has_dictionaries(metadata: Any) -> bool:
     group = metadata.row_group(0)
     return any(group.column(at).has_dictionary_page for at in range(group.num_columns))
+
+
+def _largest_values(file: InputFile, metadata: Any, names: Sequence[str]) -> list[int]:
+    """Bytes of the largest value that rows of a row group share, by row group.
+
+    What stands in a dictionary once can be the value of every row: a file of some KB
+    can hold more than there is memory in the world.
+    """
+    groups = range(metadata.num_row_groups)
+    shared = [_dictionaries(metadata.row_group(group), names) for group in groups]
+    coded = sorted({name for found in shared for name in found})
+    if not coded:
+        return [0] * len(groups)
+    with pq.ParquetFile(
+        file.path, metadata=metadata, read_dictionary=coded, pre_buffer=False
+    ) as parquet:
+        return [_largest_value(parquet, group, shared[group]) for group in groups]
+
+
+def _largest_value(parquet: Any, group: int, columns: Sequence[str]) -> int:
+    if not columns:
+        return 0
+    batches = parquet.iter_batches(
+        1, row_groups=[group], columns=columns, use_threads=False
+    )
+    first = next(batches, None)
+    coded = [] if first is None else first.columns
+    return sum(
+        pc.max(pc.binary_length(column.dictionary)).as_py() or 0
+        for column in coded
+        if pa.types.is_dictionary(column.type)
+    )
+
+
+def _dictionaries(group: Any, names: Sequence[str]) -> list[str]:
+    """Columns of texts, not nested, that have a dictionary."""
+    columns = [group.column(at) for at in range(group.num_columns)]
+    wanted = frozenset(names)
+    return [
+        column.path_in_schema
+        for column in columns
+        if column.path_in_schema in wanted
+        and column.physical_type == "BYTE_ARRAY"
+        and column.has_dictionary_page
+    ]
 
 
 def _probe(parquet: Any, names: Sequence[str]) -> float:

@@ -144,6 +144,11 @@ class Function:
         return _function(parse_json(_adapter(), raw, what=what), what=what)
 
 
+def is_function_name(text: str) -> bool:
+    """Whether a Function may have this name; if so, it is safe in a path."""
+    return _SLUG.fullmatch(text) is not None
+
+
 @cache
 def _adapter() -> TypeAdapter[_Spec]:
     return TypeAdapter(_Spec)
@@ -157,7 +162,7 @@ def _function(spec: _Spec, *, what: str) -> Function:
 
 
 def _checked(spec: _Spec) -> Function:
-    if not _SLUG.fullmatch(spec.name):
+    if not is_function_name(spec.name):
         raise ConfigurationError(f"name: {spec.name!r} is not a slug ({NAME_RULE})")
     names = [declared.name for declared in spec.inputs]
     repeated = sorted({name for name in names if names.count(name) > 1})

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from sutro_stream.values.rate_hints import RateHint
+
 if TYPE_CHECKING:
     from sutro_stream.values.prompts import PromptBatch
 
@@ -38,6 +40,10 @@ class ErrorKind(StrEnum):
     """Every attempt was answered with 429."""
     SERVER_ERROR = "server_error"
     """The last attempt ended in an error of the endpoint (5xx)."""
+    JOB_FAILED = "job_failed"
+    """The job of a deployment that the row was part of failed, or was cancelled."""
+    NO_ANSWER = "no_answer"
+    """A deployment's job ended without an answer for the row; it gives no reasons."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +100,12 @@ class Answer:
         reasoning: The model's thinking, where the engine separates it.
         refusal: Why the model declined, where the endpoint separates it.
         logprobs: One entry per token, `None` unless asked for and given.
+        requests: Requests that were sent for it; above 1 where the engine asked
+            several times itself. Two answers that differ in this alone are equal.
+        truncated_input: Whether the engine was asked to cut prompts that are too
+            long, and has cut this one. As `requests`, it makes no answers differ.
+        rate_hint: What the endpoint told of its rate limits, `None` for nothing.
+            As `requests`, it makes no answers differ; no ledger keeps it.
     """
 
     text: str
@@ -103,6 +115,10 @@ class Answer:
     reasoning: str | None = None
     refusal: str | None = None
     logprobs: tuple[TokenLogprob, ...] | None = None
+    # What a ledger keeps is the outcome's `attempts`, which include these.
+    requests: int = field(default=1, compare=False)
+    truncated_input: bool = field(default=False, compare=False)
+    rate_hint: RateHint | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +130,8 @@ class Outcome:
             when there was none.
         value: The parsed answer when a schema was given and met, else `None`.
         error: Why the row failed, `None` when it did not.
-        attempts: Requests sent for this row; 0 for a refused one.
+        attempts: Requests sent for this row, also those an engine sent on top;
+            0 for a refused one.
     """
 
     answer: Answer | None = None
@@ -172,7 +189,7 @@ class Result:
 
     @property
     def prompt(self) -> str | None:
-        """The user message that was sent, `None` for a refused row."""
+        """The user message; `None` if the row was refused, or it was made elsewhere."""
         text: str | None = self._batch.texts[self._offset].as_py()
         return text
 

@@ -40,7 +40,8 @@ class PromptBatch:
 
     Attributes:
         rows: The input rows, one for each prompt.
-        texts: Prompts as an Arrow string array, null where the row was refused.
+        texts: Prompts as an Arrow string array, null where the row was refused; all
+            of them null where a deployment makes the prompts.
         refused: Reason by offset within this batch, for refused rows only.
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import orjson
 import pyarrow as pa
 
 from sutro_stream.errors import ConfigurationError
+from sutro_stream.values.schema_cost import SchemaCost, cost_of
 
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 _SCALARS: Mapping[str, pa.DataType] = {
@@ -20,7 +21,9 @@ _SCALARS: Mapping[str, pa.DataType] = {
     "boolean": pa.bool_(),
 }
 _JSON_TYPE_NAMES = {str: "string", bool: "boolean", int: "integer", float: "number"}
+_LISTED_TYPES: Mapping[str, Sequence[Any]] = {"boolean": (True, False), "null": (None,)}
 _MAX_REFERENCES = 32
+_LONGEST_REASON = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,7 @@ class OutputSchema:
     fields: tuple[OutputField, ...] = field(compare=False)
     _integers: tuple[str, ...] = field(compare=False, repr=False)
     _validator: Any = field(compare=False, repr=False)
+    _cost: SchemaCost = field(compare=False, repr=False)
 
     @classmethod
     def parse(
@@ -59,20 +63,25 @@ class OutputSchema:
         """Compile a schema; references must stay inside it.
 
         Raises:
-            ConfigurationError: It is not a valid JSON Schema.
+            ConfigurationError: It is not a valid JSON Schema, or one that takes too
+                long to check an answer with.
         """
         definition = dict(definition)
         try:
             validator = jsonschema_rs.validator_for(definition, offline=True)
         except (ValueError, TypeError, jsonschema_rs.ReferencingError) as error:
-            reason = str(error).splitlines()[0]
+            reason = str(error).splitlines()[0][:_LONGEST_REASON]
             path = getattr(error, "instance_path", ())
             place = ".".join([what, *(str(part) for part in path)])
             message = f"{place} is not a valid JSON Schema: {reason}"
             raise ConfigurationError(message) from None
+        try:
+            cost = cost_of(definition)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{what}: {error}") from None
         fields = _output_fields(definition)
         integers = tuple(field.name for field in fields if field.type == pa.int64())
-        return cls(definition, fields, integers, validator)
+        return cls(definition, fields, integers, validator, cost)
 
     def check(self, text: str) -> tuple[Any, str | None, str | None]:
         """Parse an answer and hold it against the schema.
@@ -85,17 +94,40 @@ class OutputSchema:
             value = orjson.loads(text)
         except orjson.JSONDecodeError as error:
             return None, f"not valid JSON: {error.msg} at character {error.pos}", None
+        if not self._cost.may_be_checked(text, value):
+            return None, "too deep or too long to be checked with its schema", None
         if self._validator.is_valid(value):
             name = self._unrepresentable(value)
             if name is None:
                 return value, None, None
             return None, f"{name}: the integer does not fit 64 bits", name
-        violation = next(iter(self._validator.iter_errors(value)))
-        path = [str(part) for part in violation.instance_path]
-        keyword = str(violation.schema_path[-1]) if violation.schema_path else "schema"
-        place = ".".join(path) or "the answer"
-        reason = f"{place} does not conform to the schema ({keyword})"
-        return None, reason, path[0] if path and isinstance(value, dict) else None
+        if not self._cost.may_be_told(text, value):
+            return None, "the answer does not conform to the schema", None
+        return None, *self._violation(value)
+
+    def allowed_values(self, name: str) -> tuple[Any, ...] | None:
+        """The values that a top-level property may have.
+
+        Returns:
+            JSON values, each once; `None` where they are not listed in the schema, or
+            there is no such property.
+        """
+        properties = _resolve(self.definition, self.definition).get("properties")
+        if not isinstance(properties, dict) or name not in properties:
+            return None
+        return _listed_values(_resolve(properties[name], self.definition), self)
+
+    def _violation(self, value: Any) -> tuple[str, str | None]:
+        try:
+            self._validator.validate(value)
+        except jsonschema_rs.ValidationError as violation:
+            path = [str(part) for part in violation.instance_path]
+            at = violation.schema_path
+            keyword = str(at[-1]) if at else "schema"
+            place = ".".join(path) or "the answer"
+            reason = f"{place} does not conform to the schema ({keyword})"
+            return reason, path[0] if path and isinstance(value, dict) else None
+        raise AssertionError
 
     def _unrepresentable(self, value: Any) -> str | None:
         if self._integers and isinstance(value, dict):
@@ -166,6 +198,22 @@ def _variants(
         if isinstance(options, list) and "type" not in schema:
             return [_resolve(option, root) for option in options]
     return [schema]
+
+
+def _listed_values(
+    schema: Mapping[str, Any], whole: OutputSchema
+) -> tuple[Any, ...] | None:
+    found: dict[str, Any] = {}
+    for variant in _variants(schema, whole.definition):
+        values = _constants(variant)
+        if values is None:
+            kinds = variant.get("type")
+            kinds = kinds if isinstance(kinds, list) else [kinds]
+            if not all(kind in _LISTED_TYPES for kind in kinds):
+                return None
+            values = [value for kind in kinds for value in _LISTED_TYPES[kind]]
+        found |= {_json_text(value): value for value in values}
+    return tuple(found.values())
 
 
 def _constants(schema: Mapping[str, Any]) -> list[Any] | None:

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from sutro_stream.errors import ConfigurationError
 
-_PLACE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+# No place holds the start of another: else one that is not closed would be looked for
+# to the end of the text, from each start anew.
+_PLACE = re.compile(r"\{\{((?:(?!\{\{).)*?)\}\}", re.DOTALL)
 _NAME = re.compile(r"[^{}]+")
 
 

@@ -210,8 +210,9 @@ async def test_a_second_run_on_the_same_output_is_refused(
     assert pl.read_parquet(out).height == ROWS
 
 
+@pytest.mark.parametrize("ordered", [True, False])
 async def test_failed_rows_go_to_a_file_of_their_own(
-    source: Path, tmp_path: Path
+    source: Path, tmp_path: Path, *, ordered: bool
 ) -> None:
     """As they came in, so that they are an input again."""
     refused = ss.ServiceError("answered HTTP 400", status=400)
@@ -221,7 +222,7 @@ async def test_failed_rows_go_to_a_file_of_their_own(
 
     failed = tmp_path / "failed.csv"
     async with ScriptedEngine(picky) as engine:
-        run = run_of(source, engine, tmp_path / "out.parquet")
+        run = run_of(source, engine, tmp_path / "out.parquet", ordered=ordered)
         await run.run(failures_to=ss.write_csv(failed))
     async with ScriptedEngine(upper) as engine:
         report = await run_of(failed, engine, tmp_path / "again.parquet").run()
@@ -371,3 +372,27 @@ async def test_a_straggler_does_not_hold_up_a_file(
     assert report.elapsed_s < 5
     frame = pl.read_parquet(tmp_path / "o.parquet")
     assert frame["output"].to_list() == ["late", *["soon"] * (ROWS - 1)]
+
+
+async def test_what_waits_behind_a_straggler_is_read_back_from_the_ledger(
+    source: Path, tmp_path: Path
+) -> None:
+    """More than memory may hold, failures among it; the file is in order."""
+    long = "x" * 24_000
+
+    def script(prompt: str, _: int) -> ScriptedReply:
+        if prompt == "t0":
+            return ScriptedReply(text="late", latency_s=1.0)
+        if prompt == "t2500":
+            return ScriptedReply(error=ss.InputTooLongError("too long"))
+        return ScriptedReply(text=f"{prompt} {long}")
+
+    out, failures = tmp_path / "o.parquet", tmp_path / "failed.csv"
+    async with ScriptedEngine(script) as engine:
+        await run_of(source, engine, out).run(failures_to=ss.write_csv(failures))
+    rows = pl.read_parquet(out)
+    texts: list[str | None] = [f"t{n} {long}" for n in range(ROWS)]
+    texts[0], texts[2500] = "late", None
+    assert rows["output"].to_list() == texts
+    assert rows["id"].to_list() == [str(n) for n in range(ROWS)]
+    assert failures.read_text().splitlines() == ['"id","text"', '"2500","t2500"']

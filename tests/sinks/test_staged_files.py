@@ -6,6 +6,8 @@ import asyncio
 import errno
 import os
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import IO
@@ -17,6 +19,7 @@ import pytest
 from sutro_stream.errors import ConfigurationError, SinkError
 from sutro_stream.sinks.csv import CsvSink
 from sutro_stream.sinks.files import staged
+from sutro_stream.sinks.temporary import claim, sweep
 
 RECORDS = pa.record_batch({"text": ["x"] * 5_000})
 
@@ -289,3 +292,64 @@ async def test_rows_wait_for_company_before_they_are_written(tmp_path: Path) -> 
         await writer.write(RECORDS.slice(0, 2))
         await writer.finish()
     assert sizes == [256, 5_000, 2]
+
+
+def leave_behind(path: Path) -> None:
+    """Begin to write a file, and die."""
+    program = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from sutro_stream.sinks.temporary import claim\n"
+        "claim(Path(sys.argv[1]), buffer_bytes=4096)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(path)], check=False)
+
+
+async def test_what_a_killed_process_left_goes(tmp_path: Path) -> None:
+    """When the same output is written again, not another one."""
+    leave_behind(tmp_path / "out")
+    leave_behind(tmp_path / "other")
+    assert len(list(tmp_path.iterdir())) == 2
+    await write(tmp_path / "out")
+    left = [path.name for path in tmp_path.iterdir() if path.name != "out"]
+    assert len(left) == 1
+    assert left[0].startswith(".other.")
+
+
+async def test_what_somebody_is_writing_stays(tmp_path: Path) -> None:
+    """The one who is ready last puts the file in place."""
+    path = tmp_path / "out"
+    async with staged(path, RECORDS.schema, PlainEncoder) as writer:
+        await write(path)
+        path.unlink()
+        await writer.write(RECORDS)
+        await writer.finish()
+    assert path.read_bytes() == b"5000\n"
+    assert [each.name for each in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_file_is_its_writers_until_it_has_its_name(tmp_path: Path) -> None:
+    """Also when it has been closed, to be put in place."""
+    claimed = claim(tmp_path / "out", buffer_bytes=4096)
+    claimed.file.close()
+    sweep(tmp_path / "out")
+    assert claimed.path.exists()
+    claimed.give_up()
+    sweep(tmp_path / "out")
+    assert not claimed.path.exists()
+
+
+def test_only_temporary_files_are_swept(tmp_path: Path) -> None:
+    """Names that look alike are somebody else's."""
+    names = (
+        ".out.notes.partial",
+        ".out.0123456789abcdef.partial.bak",
+        ".outer.partial",
+    )
+    for name in names:
+        (tmp_path / name).touch()
+    (tmp_path / ".out.0123456789abcdef.partial").mkdir()
+    sweep(tmp_path / "out")
+    sweep(tmp_path / "nowhere" / "out")
+    assert len(list(tmp_path.iterdir())) == 4

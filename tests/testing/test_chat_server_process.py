@@ -81,6 +81,26 @@ async def test_runs_an_imported_script(tmp_path: Path) -> None:
     assert orjson.loads(text)["choices"][0]["message"]["content"] == "HELLO"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "statuses"),
+    [
+        (("--rate-steps=1,2@60", "--retry-after-s=1"), [200, 429]),
+        (("--rate-per-s=1", "--rate-burst=2"), [200, 200]),
+        (("--fail-share=1", "--fail-status=500"), [500, 500]),
+        (("--slow-share=1", "--slow-s=0", "--latency-ms=1e9"), [200, 200]),
+        (("--best-in-flight=4", "--latency-ms=1"), [200, 200]),
+    ],
+)
+async def test_can_be_in_trouble(
+    arguments: tuple[str, ...], statuses: list[int]
+) -> None:
+    """Limits, chance and overload, from the command line."""
+    async with chat_server_process(*arguments) as server:
+        assert [(await ask(server.base_url))[0] for _ in statuses] == statuses
+        seen = await server.statistics()
+    assert (seen.requests, seen.repeated) == (2, 1)
+
+
 async def test_a_wrong_argument_is_an_error() -> None:
     """A process that does not start is reported instead of waited for."""
     with pytest.raises(EngineUnavailableError):

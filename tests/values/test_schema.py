@@ -219,3 +219,28 @@ def test_schemas_are_equal_when_their_definitions_are() -> None:
     assert OutputSchema.parse({"type": "object"}) == OutputSchema.parse(
         {"type": "object"}
     )
+
+
+@pytest.mark.parametrize(
+    ("definition", "values"),
+    [
+        ({"enum": ["a", 1, None]}, ("a", 1, None)),
+        ({"const": "a"}, ("a",)),
+        ({"type": "boolean"}, (True, False)),
+        ({"type": ["boolean", "null"]}, (True, False, None)),
+        ({"anyOf": [{"const": "a"}, {"enum": ["b", "a"]}]}, ("a", "b")),
+        ({"$ref": "#/$defs/label"}, ("x", "y")),
+        ({"type": "string"}, None),
+        ({"anyOf": [{"const": "a"}, {"type": "string"}]}, None),
+        ({}, None),
+    ],
+)
+def test_values_that_a_property_may_have(
+    definition: dict[str, Any], values: tuple[Any, ...] | None
+) -> None:
+    """Listed ones only."""
+    schema = OutputSchema.parse(
+        {"properties": {"p": definition}, "$defs": {"label": {"enum": ["x", "y"]}}}
+    )
+    assert schema.allowed_values("p") == values
+    assert schema.allowed_values("other") is None

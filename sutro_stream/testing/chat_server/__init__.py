@@ -10,6 +10,12 @@ In a process of its own, `python -m sutro_stream.testing.chat_server --help`, or
 `chat_server_process("--latency-ms", "100")` from Python.
 """
 
+from sutro_stream.testing.chat_server.adversity import (
+    congested,
+    fail_share,
+    rate_steps,
+    slow_share,
+)
 from sutro_stream.testing.chat_server.latency import (
     Constant,
     Distribution,
@@ -64,12 +70,16 @@ __all__ = [
     "Uniform",
     "always",
     "chat_server_process",
+    "congested",
     "constant",
     "echo",
     "fail_every",
     "fail_first_attempts",
+    "fail_share",
     "first_of",
     "rate_limited",
+    "rate_steps",
+    "slow_share",
     "when",
     "with_latency",
 ]

@@ -14,6 +14,12 @@ import anyio
 import orjson
 from anyio.abc import TaskStatus
 
+from sutro_stream.testing.chat_server.adversity import (
+    congested,
+    fail_share,
+    rate_steps,
+    slow_share,
+)
 from sutro_stream.testing.chat_server.latency import Constant, Distribution, LogNormal
 from sutro_stream.testing.chat_server.replies import Reply
 from sutro_stream.testing.chat_server.scripts import (
@@ -23,7 +29,6 @@ from sutro_stream.testing.chat_server.scripts import (
     fail_every,
     fail_first_attempts,
     first_of,
-    rate_limited,
     with_latency,
 )
 from sutro_stream.testing.chat_server.server import ScriptedChatServer
@@ -63,10 +68,21 @@ def _parser() -> argparse.ArgumentParser:
     add("--latency-cap-ms", type=float, help="longest latency drawn")
     add("--seed", type=int, default=0, help="seed of the latencies (default: 0)")
     add("--rate-per-s", type=float, help="answer 429 above this rate")
+    add(
+        "--rate-steps",
+        type=_steps,
+        metavar="RATE[,RATE@S...]",
+        help="a rate that changes S seconds after the first request: 400,100@5,800@10",
+    )
+    add("--rate-burst", type=int, default=1, help="let through at once after a pause")
     add("--retry-after-s", type=float, help="Retry-After of failures")
     add("--fail-every", type=int, metavar="N", help="fail each N-th request")
     add("--fail-first", type=int, metavar="K", help="fail K attempts of each prompt")
+    add("--fail-share", type=float, help="fail this share of requests, by chance")
     add("--fail-status", type=int, default=503, help="status of failures (503)")
+    add("--slow-share", type=float, help="let this share of answers be slow")
+    add("--slow-s", type=float, default=8.0, help="latency of these (8)")
+    add("--best-in-flight", type=int, help="slow down with more requests in flight")
     add(
         "--exit-with-parent",
         action="store_true",
@@ -79,20 +95,55 @@ def _script(options: argparse.Namespace) -> Script:
     """The script that the command line describes."""
     failure = Reply(status=options.fail_status, retry_after=options.retry_after_s)
     scripts: list[Script] = []
+    steps = options.rate_steps or []
     if options.rate_per_s:
-        limit = rate_limited(options.rate_per_s, retry_after_s=options.retry_after_s)
+        steps = [(0.0, options.rate_per_s)]
+    if steps:
+        limit = rate_steps(
+            steps, retry_after_s=options.retry_after_s, burst=options.rate_burst
+        )
         scripts.append(limit)
     if options.fail_every:
         scripts.append(fail_every(options.fail_every, failure))
     if options.fail_first:
         scripts.append(fail_first_attempts(options.fail_first, failure))
+    answer = _delayed(_answer(options, failure), options)
+    return first_of(*scripts, answer) if scripts else answer
+
+
+def _answer(options: argparse.Namespace, failure: Reply) -> Script:
     answer = echo() if options.text is None else constant(options.text)
     if options.script:
         answer = first_of(pkgutil.resolve_name(options.script), answer)
+    if options.fail_share:
+        failing = fail_share(options.fail_share, failure, seed=options.seed)
+        answer = first_of(failing, answer)
+    return answer
+
+
+def _delayed(answer: Script, options: argparse.Namespace) -> Script:
     distribution = _distribution(options)
-    if distribution is not None:
+    if options.best_in_flight:
+        latency_s = options.latency_ms / 1000
+        answer = congested(
+            answer, best_in_flight=options.best_in_flight, latency_s=latency_s
+        )
+    elif distribution is not None:
         answer = with_latency(answer, distribution, seed=options.seed)
-    return first_of(*scripts, answer) if scripts else answer
+    if options.slow_share:
+        answer = slow_share(
+            answer, options.slow_share, options.slow_s, seed=options.seed
+        )
+    return answer
+
+
+def _steps(text: str) -> list[tuple[float, float]]:
+    """`400,100@5` as pairs of seconds and rates."""
+    steps = []
+    for part in text.split(","):
+        rate, _, start_s = part.partition("@")
+        steps.append((float(start_s or 0), float(rate)))
+    return steps
 
 
 def _distribution(options: argparse.Namespace) -> Distribution | None:

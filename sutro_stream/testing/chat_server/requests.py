@@ -22,6 +22,7 @@ class ChatRequest:
         body: The whole request body. Not to be changed.
         headers: Request headers, their names in any case.
         arrived_s: When it arrived, in seconds on the event loop's clock.
+        in_flight: Requests in flight when it arrived, itself included.
     """
 
     sequence: int
@@ -31,6 +32,7 @@ class ChatRequest:
     body: Mapping[str, Any]
     headers: Mapping[str, str]
     arrived_s: float
+    in_flight: int = 1
 
     @property
     def stream(self) -> bool:

@@ -219,14 +219,18 @@ class ScriptedChatServer:
     ) -> ChatRequest:
         body = parse_body(raw)
         prompt = last_prompt(body)
+        attempt = self._attempts.count(prompt)
+        if attempt > 1:
+            self._tally.repeated()
         chat_request = ChatRequest(
             sequence=sequence,
-            attempt=self._attempts.count(prompt),
+            attempt=attempt,
             prompt=prompt,
             system_prompt=first_system_prompt(body),
             body=body,
             headers=request.headers,
             arrived_s=asyncio.get_running_loop().time(),
+            in_flight=self._tally.in_flight,
         )
         self._recorded.append(chat_request)
         return chat_request

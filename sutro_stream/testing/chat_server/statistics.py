@@ -20,6 +20,8 @@ class ChatServerStatistics:
 
     Attributes:
         requests: Chat requests that arrived, refused ones included.
+        repeated: Those whose prompt had been asked before, in a well-formed request;
+            of the newest prompts, some ten thousand.
         in_flight: Requests arrived and not yet answered.
         peak_in_flight: Highest `in_flight` so far.
         answered: Complete answers, errors included.
@@ -32,6 +34,7 @@ class ChatServerStatistics:
     """
 
     requests: int
+    repeated: int
     in_flight: int
     peak_in_flight: int
     answered: int
@@ -61,6 +64,7 @@ class Tally:
 
     def __init__(self) -> None:
         self._sequence = 0
+        self._repeated = 0
         self._in_flight = 0
         self._peak_in_flight = 0
         self._connections_open = 0
@@ -70,11 +74,17 @@ class Tally:
         self._disconnected = 0
         self._changed: anyio.Event | None = None
 
+    @property
+    def in_flight(self) -> int:
+        """Requests arrived and not yet answered."""
+        return self._in_flight
+
     def statistics(self) -> ChatServerStatistics:
         """The counts at this moment."""
         answered = sum(self._by_status.values())
         return ChatServerStatistics(
             requests=self._in_flight + answered + self._cut + self._disconnected,
+            repeated=self._repeated,
             in_flight=self._in_flight,
             peak_in_flight=self._peak_in_flight,
             answered=answered,
@@ -89,6 +99,7 @@ class Tally:
         """Start counting anew; what is in flight and open now stays counted."""
         self._peak_in_flight = self._in_flight
         self._connections_opened = self._connections_open
+        self._repeated = 0
         self._by_status = {}
         self._cut = 0
         self._disconnected = 0
@@ -102,6 +113,10 @@ class Tally:
         self._peak_in_flight = max(self._peak_in_flight, self._in_flight)
         self._notify()
         return sequence
+
+    def repeated(self) -> None:
+        """Note that the prompt of a request had been asked before."""
+        self._repeated += 1
 
     def answered(self, status: int) -> None:
         """Count one request as answered in full."""

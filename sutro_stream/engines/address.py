@@ -1,0 +1,65 @@
+"""Where requests to an OpenAI-compatible endpoint go, and what they carry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from yarl import URL
+
+from sutro_stream.errors import ConfigurationError
+
+
+def base_address(base_url: str) -> URL:
+    """The address up to and with the version.
+
+    Raises:
+        ConfigurationError: It is not an http(s) URL.
+    """
+    try:
+        url = URL(base_url)
+    except ValueError:
+        url = URL()
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise ConfigurationError(
+            "the engine's address must be an http:// or https:// URL such as "
+            "http://127.0.0.1:8000/v1"
+        )
+    return url
+
+
+def below(base: URL, path: str) -> URL:
+    """A route below the version, with the base's query."""
+    return base.with_path(base.path.rstrip("/") + path).with_query(base.query)
+
+
+def beside(base: URL, path: str) -> URL:
+    """A route beside the version, as servers have them that are not OpenAI's."""
+    return below(base.with_path(base.path.rstrip("/").removesuffix("/v1")), path)
+
+
+def origin(url: URL) -> str:
+    """Scheme, host and port; safe to show."""
+    return f"{url.scheme}://{url.host_subcomponent}:{url.port}"
+
+
+def request_headers(
+    base: URL, *, api_key: str | None, further: Mapping[str, str] | None
+) -> dict[str, str]:
+    """The header fields of each request with a JSON body.
+
+    Raises:
+        ConfigurationError: The key is no key, or there are two of them.
+    """
+    headers = {"Content-Type": "application/json"}
+    headers.update(further or {})
+    if api_key is not None:
+        if not api_key.isascii() or not api_key.isprintable():
+            raise ConfigurationError("the API key holds characters no key has")
+        headers["Authorization"] = f"Bearer {api_key}"
+    names = {name.lower() for name in headers}
+    if base.user is not None and "authorization" in names:
+        raise ConfigurationError(
+            "the engine's address holds a user and a password, and a key was "
+            "given as well; use one of them"
+        )
+    return headers

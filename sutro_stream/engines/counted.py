@@ -1,0 +1,112 @@
+"""Requests to an engine, counted by how they ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from sutro_stream.engines.engine import Engine, Responder
+from sutro_stream.errors import EngineError, RateLimitedError
+from sutro_stream.values.instructions import Instructions
+from sutro_stream.values.outcomes import Answer
+
+ANSWERED = "answered"
+RATE_LIMITED = "rate_limited"
+FAILED = "failed"
+DROPPED = "dropped"
+RESULTS = (ANSWERED, RATE_LIMITED, FAILED, DROPPED)
+
+
+@dataclass(slots=True)
+class RequestCounts:
+    """What became of requests.
+
+    Concurrency: written from one event loop.
+
+    Attributes:
+        by_result: Requests by how they ended, one of `RESULTS`; `DROPPED` is for
+            those that took too long or that nobody waited for any longer.
+        input_tokens: Of answers, as counted by the engine.
+        output_tokens: As `input_tokens`.
+    """
+
+    by_result: Counter[str] = field(default_factory=Counter)
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    def answered(self, answer: Answer) -> None:
+        """Count an answer and its tokens."""
+        self.by_result[ANSWERED] += 1
+        if answer.usage is not None:
+            self.input_tokens += answer.usage.input_tokens
+            self.output_tokens += answer.usage.output_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class CountedEngine:
+    """An engine whose requests are counted; neither opens nor closes it.
+
+    Attributes:
+        engine: Open.
+        counts: Where they are counted.
+    """
+
+    engine: Engine
+    counts: RequestCounts
+
+    @property
+    def name(self) -> str:
+        """See `Engine`."""
+        return self.engine.name
+
+    @property
+    def default_concurrency(self) -> int:
+        """See `Engine`."""
+        return self.engine.default_concurrency
+
+    async def __aenter__(self) -> Self:
+        """Nothing: the engine is open."""
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Nothing: the engine stays open."""
+
+    def bind(self, instructions: Instructions) -> CountedResponder:
+        """See `Engine`."""
+        return CountedResponder(self.engine.bind(instructions), self.counts)
+
+
+@dataclass(frozen=True, slots=True)
+class CountedResponder:
+    """`Responder` that counts."""
+
+    responder: Responder
+    counts: RequestCounts
+
+    @property
+    def model(self) -> str | None:
+        """See `Responder`."""
+        return self.responder.model
+
+    async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:
+        """See `Responder`."""
+        try:
+            answer = await self.responder.answer(prompt, seed=seed)
+        except BaseException as error:
+            self.counts.by_result[_result(error)] += 1
+            raise
+        self.counts.answered(answer)
+        return answer
+
+
+def _result(error: BaseException) -> str:
+    if isinstance(error, RateLimitedError):
+        return RATE_LIMITED
+    return FAILED if isinstance(error, EngineError) else DROPPED

@@ -1,0 +1,59 @@
+"""A second request with more room, for an answer that was cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from sutro_stream.engines.engine import Responder
+from sutro_stream.errors import EngineError
+from sutro_stream.values.outcomes import Answer, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class RoomierResponder:
+    """`Responder` that asks once more, with more room, where an answer was cut off.
+
+    The second answer takes the place of the first, whatever it is; tokens and requests
+    of both are counted, as both are paid for.
+
+    Attributes:
+        first: Asked always.
+        roomier: Asked when the first answer was cut off.
+        is_cut: Whether an answer is useless without more room.
+    """
+
+    first: Responder
+    roomier: Responder
+    is_cut: Callable[[Answer], bool]
+
+    @property
+    def model(self) -> str | None:
+        """See `Responder`."""
+        return self.first.model
+
+    async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:
+        """See `Responder`; an error of the second request is raised."""
+        cut = await self.first.answer(prompt, seed=seed)
+        if not self.is_cut(cut):
+            return cut
+        try:
+            answer = await self.roomier.answer(prompt, seed=seed)
+        except EngineError as error:
+            error.requests += cut.requests
+            raise
+        return replace(
+            answer,
+            usage=_sum(cut.usage, answer.usage),
+            requests=cut.requests + answer.requests,
+        )
+
+
+def _sum(first: Usage | None, second: Usage | None) -> Usage | None:
+    if first is None or second is None:
+        return first or second
+    return Usage(
+        input_tokens=first.input_tokens + second.input_tokens,
+        output_tokens=first.output_tokens + second.output_tokens,
+        cached_tokens=first.cached_tokens + second.cached_tokens,
+    )

@@ -1,0 +1,228 @@
+"""A throttle that finds an endpoint's best rate by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sutro_stream.errors import (
+    ConfigurationError,
+    EngineError,
+    RateLimitedError,
+    ServiceError,
+    TransportError,
+)
+from sutro_stream.flow.climbing import Climber, Steady
+from sutro_stream.flow.cohort import Cohort
+from sutro_stream.flow.pacing import Pacer, Refusal
+from sutro_stream.flow.quota_gate import QuotaGate
+from sutro_stream.flow.throttle import ThrottleStatistics, Ticket
+from sutro_stream.values.rate_hints import RateHint
+
+_START = 32
+_CAP = 1024
+
+_OVERLOAD_SHARE = 0.1
+_OVERLOAD_FAILURES = 4
+_LEAST_ROUND = 16
+_NEAR = 0.9
+_SAME = 0.05
+
+
+@dataclass(slots=True, eq=False)
+class AdaptiveTicket(Ticket):
+    """A ticket with what learning needs."""
+
+    sequence: int
+    in_flight: int
+    peak_before: int
+    cohort: Cohort | None
+
+
+class AdaptiveThrottle:
+    """`Throttle` for `concurrency="auto"`: finds the best rate by itself.
+
+    Three limits, each learned by a part of its own: requests in flight, from the
+    latency of answers (`Climber`); requests a second, from refusals (`Pacer`); and
+    what the endpoint's headers say is left (`QuotaGate`). Failures that come in
+    bursts cut the first one, once for a burst.
+    """
+
+    def __init__(
+        self, *, start: int = _START, cap: int = _CAP, climbs: bool = True
+    ) -> None:
+        """A throttle that has seen nothing yet.
+
+        Args:
+            start: Requests in flight to begin with.
+            cap: Most requests in flight.
+            climbs: Whether it limits requests in flight; otherwise it keeps to the
+                endpoint's rate limits only.
+
+        Raises:
+            ConfigurationError: A number is below 1.
+        """
+        if start < 1 or cap < 1:
+            raise ConfigurationError("start and cap must be at least 1")
+        self._climber = Climber(start=start, cap=cap) if climbs else Steady()
+        self._pacer = Pacer()
+        self._gate = QuotaGate()
+        self._sequence = 0
+        self._refused = 0
+        self._cuts = 0
+        self._peak = 0
+        self._met = 0
+        self._overload_sequence = 0
+        self._round_outcomes = 0
+        self._round_failures = 0
+
+    @property
+    def limit(self) -> int:
+        """See `Throttle`."""
+        return self._climber.limit
+
+    @property
+    def in_flight(self) -> int:
+        """See `Throttle`."""
+        return self._climber.in_flight
+
+    def room(self, now_s: float) -> int:
+        """See `Throttle`."""
+        climber = self._climber
+        free = climber.limit - climber.in_flight
+        if free <= 0:
+            return 0
+        paced = self._pacer.room(now_s)
+        if self._gate.is_active:
+            paced = min(paced, self._gate.room(now_s, self._sequence))
+        return free if paced >= free else max(0, int(paced))
+
+    def wait_s(self, now_s: float) -> float | None:
+        """See `Throttle`."""
+        if self._climber.in_flight >= self._climber.limit:
+            return None
+        wait_s = self._pacer.wait_s(now_s)
+        if self._gate.is_active:
+            return max(wait_s, self._gate.wait_s(now_s, self._sequence))
+        return wait_s
+
+    def sent(self, now_s: float, *, estimated_tokens: int = 0) -> AdaptiveTicket:
+        """See `Throttle`."""
+        sequence = self._sequence
+        self._sequence = sequence + 1
+        self._pacer.sent(sequence, now_s)
+        climber = self._climber
+        cohort = climber.sent(sequence, now_s)
+        in_flight, peak = climber.in_flight, self._peak
+        if in_flight > peak:
+            self._peak = in_flight
+        return AdaptiveTicket(
+            now_s, estimated_tokens, sequence, in_flight, peak, cohort
+        )
+
+    def answered(
+        self,
+        ticket: Ticket,
+        now_s: float,
+        *,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        hint: RateHint | None = None,
+    ) -> None:
+        """See `Throttle`."""
+        own = _own(ticket)
+        self._round_outcomes += 1
+        self._climber.answered(own.cohort, own.sequence, now_s - own.sent_s, now_s)
+        if hint is not None:
+            self._gate.told(hint, sequence=own.sequence, sent_s=own.sent_s, now_s=now_s)
+        if self._gate.is_active:
+            self._gate.cost(input_tokens + output_tokens)
+
+    def failed(
+        self,
+        ticket: Ticket,
+        now_s: float,
+        error: EngineError,
+        *,
+        hint: RateHint | None = None,
+    ) -> None:
+        """See `Throttle`."""
+        own = _own(ticket)
+        self._climber.lost(own.cohort, now_s)
+        if hint is not None:
+            self._gate.told(hint, sequence=own.sequence, sent_s=own.sent_s, now_s=now_s)
+        if not isinstance(error, (ServiceError, TransportError)):
+            return
+        if isinstance(error, RateLimitedError):
+            self._after_refusal(own, now_s, error.retry_after_s)
+        elif isinstance(error, TransportError) or error.status >= 500:
+            self._after_trouble(own, now_s)
+
+    def cancelled(self, ticket: Ticket, now_s: float) -> None:
+        """See `Throttle`."""
+        self._climber.lost(_own(ticket).cohort, now_s)
+
+    def ends_after(self, requests: int | None) -> None:
+        """See `Throttle`."""
+        self._pacer.ends_after(requests)
+
+    def statistics(self) -> ThrottleStatistics:
+        """See `Throttle`."""
+        return ThrottleStatistics(
+            limit=self.limit,
+            in_flight=self._climber.in_flight,
+            sent=self._sequence,
+            refused=self._refused,
+            rate_per_s=self._pacer.rate_per_s,
+            ceiling=self._climber.ceiling,
+            cuts=self._cuts + self._pacer.cuts,
+        )
+
+    def _after_refusal(
+        self, ticket: AdaptiveTicket, now_s: float, retry_after_s: float | None
+    ) -> None:
+        self._refused += 1
+        climber, met = self._climber, ticket.in_flight
+        is_new_high = met > ticket.peak_before
+        ceiling = climber.ceiling
+        if ceiling is not None and met > ceiling and is_new_high:
+            # It was tried whether the ceiling still stands.
+            self._pacer.ignored(ticket.sequence)
+            climber.refused(now_s, at=met)
+            return
+        refusal = self._pacer.refused(
+            ticket.sequence, ticket.sent_s, now_s, retry_after_s
+        )
+        if refusal in {Refusal.STALE, Refusal.EMPTY}:
+            return
+        if is_new_high:
+            again = abs(met - self._met) <= 1 + _SAME * met
+            if again or met >= _NEAR * climber.limit:
+                climber.refused(now_s, at=met)
+            self._met = met
+        elif refusal is Refusal.EXCESS:
+            # As many had been let through before: it is not their number.
+            climber.forget_ceiling()
+        if refusal is Refusal.EXCESS:
+            self._peak = 0
+
+    def _after_trouble(self, ticket: AdaptiveTicket, now_s: float) -> None:
+        if ticket.sequence < self._overload_sequence:
+            return
+        self._round_outcomes += 1
+        self._round_failures += 1
+        limit = self._climber.limit
+        if self._round_outcomes > max(_LEAST_ROUND, limit):
+            self._round_outcomes = self._round_failures = 1
+        share = _OVERLOAD_SHARE * max(_LEAST_ROUND, min(limit, self._climber.in_flight))
+        if self._round_failures < max(_OVERLOAD_FAILURES, share):
+            return
+        self._climber.overloaded(now_s)
+        self._cuts += 1
+        self._overload_sequence = self._sequence
+        self._round_outcomes = self._round_failures = 0
+
+
+def _own(ticket: Ticket) -> AdaptiveTicket:
+    if not isinstance(ticket, AdaptiveTicket):
+        raise TypeError("a ticket of another throttle")
+    return ticket

@@ -1,0 +1,202 @@
+"""What several runs know and keep together of the endpoints they use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sutro_stream.errors import EngineError
+from sutro_stream.flow.adaptive import AdaptiveThrottle
+from sutro_stream.flow.throttle import Throttle, ThrottleStatistics, Ticket
+from sutro_stream.values.rate_hints import RateHint
+
+# A share that left room to another one looks again after so long, in case it was
+# not wanted.
+_LOOK_AGAIN_S = 0.05
+
+
+class SharedLimits:
+    """What runs in one process know and keep together of the endpoints they use.
+
+    Runs that are given the same object and use the same endpoint have one limit
+    between them, each its part of it while the others want theirs. What is learned
+    stays for the runs that follow.
+
+    Concurrency: one event loop.
+    """
+
+    def __init__(self, make: Callable[[], Throttle] = AdaptiveThrottle) -> None:
+        """Nothing known yet.
+
+        Args:
+            make: Makes an endpoint's throttle when it is first used.
+        """
+        self._make = make
+        self._shared: dict[str, _Shared] = {}
+
+    def __repr__(self) -> str:
+        return f"<SharedLimits {', '.join(self._shared) or 'nothing known'}>"
+
+    def join(self, endpoint: str) -> Share:
+        """The part of one more run in an endpoint's throttle; left by `Share.leave`.
+
+        Args:
+            endpoint: Name of the endpoint.
+        """
+        shared = self._shared.get(endpoint)
+        if shared is None:
+            shared = self._shared[endpoint] = _Shared(self._make())
+        return shared.join()
+
+    def statistics(self) -> dict[str, ThrottleStatistics]:
+        """What is allowed and was seen, by endpoint."""
+        return {
+            endpoint: shared.throttle.statistics()
+            for endpoint, shared in self._shared.items()
+        }
+
+
+class _Shared:
+    """One endpoint's throttle, and who uses it."""
+
+    def __init__(self, throttle: Throttle) -> None:
+        self.throttle = throttle
+        self.is_crowded = False
+        self._shares: list[Share] = []
+
+    def join(self) -> Share:
+        share = Share(self)
+        self._shares.append(share)
+        self.is_crowded = len(self._shares) > 1
+        self.throttle.ends_after(None)
+        return share
+
+    def leave(self, share: Share) -> None:
+        if share in self._shares:
+            self._shares.remove(share)
+            self.wake_others(share)
+        self.is_crowded = len(self._shares) > 1
+
+    def _others(self, share: Share) -> list[Share]:
+        return [other for other in self._shares if other is not share]
+
+    def fair_room(self, share: Share, room: int) -> int:
+        """The part of the room that a share may take while others want theirs."""
+        others = self._others(share)
+        users = 1 + sum(other.is_wanting or other.in_flight > 0 for other in others)
+        fair = max(1, self.throttle.limit // users)
+        if share.in_flight < fair:
+            return min(room, fair - share.in_flight)
+        kept = sum(
+            max(0, fair - other.in_flight) for other in others if other.is_wanting
+        )
+        return max(0, room - kept)
+
+    def wake_others(self, share: Share) -> None:
+        for other in self._others(share):
+            if other.is_wanting:
+                # Whoever still wants something says so again.
+                other.is_wanting = False
+                if other.wake is not None:
+                    other.wake()
+
+
+class Share:
+    """`Throttle` of one of several runs, from `SharedLimits.join`.
+
+    Attributes:
+        wake: Called when another run may have made room, `None` for nobody.
+        is_wanting: Whether it was told that there is no room, and not yet woken.
+    """
+
+    def __init__(self, shared: _Shared) -> None:
+        """A share that has sent nothing."""
+        self._shared = shared
+        self._throttle = shared.throttle
+        self.wake: Callable[[], None] | None = None
+        self.is_wanting = False
+        self._in_flight = 0
+
+    @property
+    def limit(self) -> int:
+        """See `Throttle`."""
+        return self._throttle.limit
+
+    @property
+    def in_flight(self) -> int:
+        """See `Throttle`."""
+        return self._in_flight
+
+    def room(self, now_s: float) -> int:
+        """See `Throttle`."""
+        room = self._throttle.room(now_s)
+        if self._shared.is_crowded and room > 0:
+            room = self._shared.fair_room(self, room)
+        self.is_wanting = room <= 0
+        return room
+
+    def wait_s(self, now_s: float) -> float | None:
+        """See `Throttle`."""
+        wait_s = self._throttle.wait_s(now_s)
+        if wait_s == 0.0 and not self.room(now_s):
+            return _LOOK_AGAIN_S
+        return wait_s
+
+    def sent(self, now_s: float, *, estimated_tokens: int = 0) -> Ticket:
+        """See `Throttle`."""
+        self._in_flight += 1
+        return self._throttle.sent(now_s, estimated_tokens=estimated_tokens)
+
+    def answered(
+        self,
+        ticket: Ticket,
+        now_s: float,
+        *,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        hint: RateHint | None = None,
+    ) -> None:
+        """See `Throttle`."""
+        self._in_flight -= 1
+        self._throttle.answered(
+            ticket,
+            now_s,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            hint=hint,
+        )
+        if self._shared.is_crowded:
+            self._shared.wake_others(self)
+
+    def failed(
+        self,
+        ticket: Ticket,
+        now_s: float,
+        error: EngineError,
+        *,
+        hint: RateHint | None = None,
+    ) -> None:
+        """See `Throttle`."""
+        self._in_flight -= 1
+        self._throttle.failed(ticket, now_s, error, hint=hint)
+        if self._shared.is_crowded:
+            self._shared.wake_others(self)
+
+    def cancelled(self, ticket: Ticket, now_s: float) -> None:
+        """See `Throttle`."""
+        self._in_flight -= 1
+        self._throttle.cancelled(ticket, now_s)
+        if self._shared.is_crowded:
+            self._shared.wake_others(self)
+
+    def leave(self) -> None:
+        """Leave the endpoint to the others; nothing may be sent any more."""
+        self._shared.leave(self)
+
+    def ends_after(self, requests: int | None) -> None:
+        """See `Throttle`."""
+        if not self._shared.is_crowded:
+            self._throttle.ends_after(requests)
+
+    def statistics(self) -> ThrottleStatistics:
+        """See `Throttle`."""
+        return self._throttle.statistics()

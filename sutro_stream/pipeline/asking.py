@@ -1,0 +1,38 @@
+"""Stages that cost money: what the run around them has to know."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from sutro_stream.flow.stage import Step
+from sutro_stream.ledger.ledger import Ledger, OpenMode
+
+
+@runtime_checkable
+class AskingStep(Step, Protocol):
+    """A bound stage that gets answers, and records what became of each row."""
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether its results are wanted in input order."""
+
+    @property
+    def needs_memory(self) -> bool:
+        """Whether it needs a recorder even if nothing is to be kept."""
+
+    def beside(
+        self, ledger: Ledger, path: Path, mode: OpenMode
+    ) -> AbstractAsyncContextManager[None]:
+        """What it keeps beside its ledger, for as long as the run is on.
+
+        Args:
+            ledger: Opened; `is_done_with` tells on leaving whether to leave nothing.
+            path: The ledger's file.
+            mode: What becomes of what is there.
+        """
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether answers are still to come for what was sent, to be got later."""

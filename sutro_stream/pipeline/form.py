@@ -1,0 +1,85 @@
+"""How the results of a run look in its file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import pyarrow as pa
+
+from sutro_stream.values.layout import Layout, Shape
+from sutro_stream.values.outcomes import Outcome, OutcomeBatch
+from sutro_stream.values.prompts import PromptBatch
+from sutro_stream.values.rows import RowBatch
+
+
+class ResultForm(Protocol):
+    """Makes rows of a file from input that was kept and from outcomes.
+
+    Concurrency: called by one task at a time, and quick; no method waits.
+    """
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the file."""
+
+    def kept(self, prompts: PromptBatch) -> pa.RecordBatch:
+        """What has to be remembered of some rows until their outcomes are there.
+
+        One row for each prompt, in order; the same columns for every batch.
+        """
+
+    def records(
+        self, kept: pa.RecordBatch, outcomes: Sequence[Outcome]
+    ) -> pa.RecordBatch:
+        """Rows of the file.
+
+        Args:
+            kept: As returned by `kept`, of consecutive rows.
+            outcomes: One for each.
+        """
+
+
+class TableForm:
+    """The form of a layout: input columns, then what the results add."""
+
+    def __init__(self, shape: Shape, layout: Layout, *, keeps_all: bool) -> None:
+        """Of the results of one run.
+
+        Args:
+            shape: What the run's last stage sends.
+            layout: The file's columns.
+            keeps_all: Whether all input columns are remembered, also those that do
+                not go into the file.
+        """
+        inputs = Shape(kind=RowBatch, rows=shape.rows)
+        instructions = shape.instructions
+        self._structured = instructions is not None and instructions.schema is not None
+        self._layout = layout
+        self._inputs = inputs.layout(None if keeps_all else layout.kept)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """See `ResultForm`."""
+        return self._layout.schema
+
+    def kept(self, prompts: PromptBatch) -> pa.RecordBatch:
+        """See `ResultForm`: input columns."""
+        return self._inputs.records(prompts.rows)
+
+    def records(
+        self, kept: pa.RecordBatch, outcomes: Sequence[Outcome]
+    ) -> pa.RecordBatch:
+        """See `ResultForm`."""
+        prompts = PromptBatch(
+            rows=RowBatch(records=kept, first_index=0),
+            texts=pa.nulls(kept.num_rows, pa.large_string()),
+        )
+        return self._layout.records(
+            OutcomeBatch(
+                prompts=prompts,
+                offsets=range(kept.num_rows),
+                outcomes=outcomes,
+                structured=self._structured,
+            )
+        )

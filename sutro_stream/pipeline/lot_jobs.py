@@ -1,0 +1,278 @@
+"""A lot's job on a deployment: made or found again, followed, fetched, given up."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import anyio
+
+from sutro_stream.deployments.deployment import Deployment
+from sutro_stream.deployments.outputs import Outputs, outputs_of
+from sutro_stream.deployments.sent_jobs import SentBatch, SentJobs
+from sutro_stream.errors import (
+    EngineError,
+    NotFoundError,
+    ServiceError,
+    UncertainSubmissionError,
+    WorkChangedError,
+    is_fatal,
+)
+from sutro_stream.flow.meter import Meter
+from sutro_stream.flow.retry import RetryPolicy, is_retryable
+from sutro_stream.pipeline.lots import Lot, rows_digest
+from sutro_stream.values.job import JobState
+from sutro_stream.values.outcomes import ErrorKind, RowError
+from sutro_stream.wire.responses import JobInfo
+from sutro_stream.wire.submission import Submission
+from sutro_stream.wire.submission_body import submission_body
+
+_ONCE = RetryPolicy(attempts=1)
+_GIVE_UP_S = 5.0
+_LOOK_AGAIN_S = 0.3
+_CONFLICT = 409
+
+
+class _LostError(EngineError):
+    """A job has neither answers nor a reason of its own to have none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LotAnswers:
+    """What came of a lot's job.
+
+    Attributes:
+        offsets: The rows that were sent, by offset within the lot, ascending.
+        outputs: A cell for each of them, or why there is none.
+    """
+
+    offsets: Sequence[int]
+    outputs: Outputs | RowError
+
+
+class LotJobs:
+    """Makes jobs of lots, and gets their answers.
+
+    Concurrency: one event loop; as many lots at once as there are slots.
+    """
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        submission: Submission,
+        sent: SentJobs,
+        *,
+        concurrency: int,
+        poll_s: float,
+        meter: Meter,
+    ) -> None:
+        self._deployment = deployment
+        self._submission = submission
+        self._sent = sent
+        self._slots = anyio.Semaphore(concurrency)
+        self._poll_s = poll_s
+        self._meter = meter
+        self._has_accepted = False
+
+    @asynccontextmanager
+    async def answers(
+        self, lot: Lot, wanted: Collection[int]
+    ) -> AsyncIterator[LotAnswers]:
+        """Wait until the deployment has answered a lot.
+
+        Args:
+            lot: Its rows.
+            wanted: Offsets of the rows to be asked; at least one.
+
+        Cancellation: the job is cancelled, within seconds.
+
+        Raises:
+            EngineError: The run cannot go on.
+            WorkChangedError: A job of an earlier run has other rows.
+            StoreError: What was sent cannot be noted.
+        """
+        async with AsyncExitStack() as stack:
+            async with self._slots:
+                found = await self._found(stack, lot, wanted)
+            yield found
+
+    def done(self, lot: Lot) -> None:
+        """Every row of a lot is recorded: nothing more is expected of its job."""
+        self._sent.ended(lot.first_index)
+
+    async def _found(
+        self, stack: AsyncExitStack, lot: Lot, wanted: Collection[int]
+    ) -> LotAnswers:
+        rows = lot.rows()
+        while True:
+            old = self._remembered(lot, rows, wanted)
+            batch = old or self._prepared(lot, rows, wanted)
+            offsets = _offsets(batch, rows)
+            outputs = await self._outputs(stack, batch, _chosen(rows, offsets), old)
+            if outputs is not None:
+                return LotAnswers(offsets=offsets, outputs=outputs)
+            # What an earlier run had made is not there any more.
+            self._sent.ended(lot.first_index)
+
+    def _remembered(
+        self, lot: Lot, rows: Sequence[bytes | None], wanted: Collection[int]
+    ) -> SentBatch | None:
+        batch = self._sent.get(lot.first_index)
+        if batch is None:
+            return None
+        offsets = _offsets(batch, rows)
+        inside = not offsets or offsets[-1] < len(rows)
+        if not inside or batch.digest != rows_digest(_chosen(rows, offsets)):
+            raise WorkChangedError(
+                f"the rows from {lot.first_index} on are not those that an earlier run "
+                "has submitted: the input changed; restore it, or start afresh "
+                "(--restart)",
+                differences=("rows",),
+            )
+        if not set(wanted) <= set(offsets):
+            self._sent.ended(lot.first_index)
+            return None
+        return batch
+
+    def _prepared(
+        self, lot: Lot, rows: Sequence[bytes | None], wanted: Collection[int]
+    ) -> SentBatch:
+        offsets = sorted(wanted)
+        is_all = len(offsets) == sum(row is not None for row in rows)
+        batch = SentBatch(
+            first_index=lot.first_index,
+            offsets=None if is_all else offsets,
+            digest=rows_digest(_chosen(rows, offsets)),
+            key=str(uuid.uuid4()),
+        )
+        self._sent.sent(batch)
+        return batch
+
+    async def _outputs(
+        self,
+        stack: AsyncExitStack,
+        batch: SentBatch,
+        rows: Sequence[bytes],
+        old: SentBatch | None,
+    ) -> Outputs | RowError | None:
+        """The answers, or why there are none; `None` for a job to be made anew."""
+        is_old = old is not None
+        self._meter.started_request()
+        try:
+            async with self._giving_up(batch.first_index):
+                made = await self._made(batch, rows, is_old=is_old)
+            if isinstance(made, RowError):
+                return made
+            try:
+                return await self._answered(stack, batch, made, len(rows))
+            except _LostError as error:
+                lost = RowError(kind=ErrorKind.JOB_FAILED, message=str(error))
+                return None if is_old else lost
+        finally:
+            self._meter.ended_request()
+
+    async def _answered(
+        self, stack: AsyncExitStack, batch: SentBatch, job_id: str, rows: int
+    ) -> Outputs | RowError:
+        """What came of a job, once it has ended."""
+        try:
+            async with self._giving_up(batch.first_index):
+                await self._deployment.wait(job_id, poll_s=self._poll_s)
+            job = await self._deployment.job(job_id)
+            if job.state is JobState.SUCCEEDED:
+                return await self._fetched(stack, job, rows)
+        except NotFoundError as error:
+            raise _LostError(f"job {job_id} is not there any more: {error}") from error
+        if job.state is JobState.CANCELLED:
+            raise _LostError(f"job {job_id} was cancelled")
+        reason = f"job {job_id} failed: {job.failure or 'no reason is given'}"
+        return RowError(kind=ErrorKind.JOB_FAILED, message=reason)
+
+    async def _fetched(
+        self, stack: AsyncExitStack, job: JobInfo, rows: int
+    ) -> Outputs | RowError:
+        self._meter.input_tokens += job.input_tokens or 0
+        self._meter.output_tokens += job.output_tokens or 0
+        fetching = outputs_of(self._deployment, job.job_id, rows=rows)
+        outputs = await stack.enter_async_context(fetching)
+        if outputs.rows == rows:
+            return outputs
+        message = (
+            f"job {job.job_id} of {rows} rows has {outputs.rows} results; which belong "
+            "to which rows cannot be told"
+        )
+        return RowError(kind=ErrorKind.BAD_REPLY, message=message)
+
+    async def _made(
+        self, batch: SentBatch, rows: Sequence[bytes], *, is_old: bool
+    ) -> str | RowError:
+        """The ID of the job, or why there is none."""
+        if batch.job_id is not None:
+            return batch.job_id
+        body = submission_body(self._submission, rows)
+        try:
+            job_id = await self._deployment.submit_body(
+                body, batch.key, was_sent=is_old
+            )
+        except UncertainSubmissionError as error:
+            if error.is_traceable:
+                raise
+            return RowError(kind=ErrorKind.UNREACHABLE, message=str(error))
+        except ServiceError as error:
+            if _may_pass(error):
+                raise
+            self._sent.ended(batch.first_index)
+            # A deployment that has taken nothing yet will not take the rest either.
+            if is_fatal(error) or not self._has_accepted:
+                raise
+            return RowError(kind=ErrorKind.REJECTED, message=str(error))
+        self._has_accepted = True
+        self._sent.accepted(batch.first_index, job_id)
+        return job_id
+
+    @asynccontextmanager
+    async def _giving_up(self, first_index: int) -> AsyncIterator[None]:
+        """Cancel the job of a lot if what is inside does not come to its end."""
+        try:
+            yield
+        except BaseException:
+            with anyio.move_on_after(_GIVE_UP_S, shield=True):
+                await self._give_up(first_index)
+            raise
+
+    async def _give_up(self, first_index: int) -> None:
+        """Cancel a job whose answers nobody waits for any more."""
+        batch = self._sent.get(first_index)
+        deployment = self._deployment.retrying(_ONCE)
+        with suppress(EngineError):
+            job_id = None if batch is None else batch.job_id
+            if batch is not None and job_id is None:
+                job_id = await self._traced(deployment, batch.key)
+            # One that has ended keeps its results, for a later run.
+            if job_id is not None and await deployment.cancel(job_id):
+                self._sent.ended(first_index)
+
+    async def _traced(self, deployment: Deployment, key: str) -> str | None:
+        """The job of a submission that was being sent just now."""
+        while True:
+            found = await deployment.submission(key)
+            if found is None or found.job_id is not None or found.is_retryable:
+                return None if found is None else found.job_id
+            await anyio.sleep(_LOOK_AGAIN_S)
+
+
+def _may_pass(error: ServiceError) -> bool:
+    """Whether the same submission may be taken later."""
+    return is_retryable(error) and error.status != _CONFLICT
+
+
+def _offsets(batch: SentBatch, rows: Sequence[bytes | None]) -> Sequence[int]:
+    if batch.offsets is not None:
+        return batch.offsets
+    return [offset for offset, row in enumerate(rows) if row is not None]
+
+
+def _chosen(rows: Sequence[bytes | None], offsets: Sequence[int]) -> list[bytes]:
+    return [row for offset in offsets if (row := rows[offset]) is not None]

@@ -1,0 +1,262 @@
+"""The stage that submits rows to a deployment: a job for each lot, several at once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from anyio import CancelScope, to_thread
+from anyio.abc import ObjectReceiveStream, ObjectSendStream
+
+from sutro_stream.deployments.deployment import Deployment
+from sutro_stream.deployments.sent_jobs import SentJobs
+from sutro_stream.errors import ConfigurationError
+from sutro_stream.flow.retry import RetryPolicy
+from sutro_stream.flow.stage import Columns, RunContext
+from sutro_stream.ledger.ledger import Ledger, OpenMode
+from sutro_stream.pipeline.lot_jobs import LotJobs
+from sutro_stream.pipeline.lots import Cutter
+from sutro_stream.pipeline.row_json import RowJson
+from sutro_stream.pipeline.submission_run import SubmissionConfig, SubmissionRun
+from sutro_stream.values.fingerprint import fingerprint
+from sutro_stream.values.instructions import Instructions
+from sutro_stream.values.layout import Shape
+from sutro_stream.values.outcomes import OutcomeBatch, Result
+from sutro_stream.values.prompts import PromptBatch
+from sutro_stream.values.sampling import SamplingParams
+from sutro_stream.values.schema import OutputSchema
+from sutro_stream.wire.submission import PRIORITIES, Submission
+
+# Some five minutes: a deployment that is restarted by hand is waited for.
+PATIENCE = RetryPolicy(attempts=60, first_delay_s=0.5, longest_delay_s=10.0)
+"""When requests of a run are sent again, if the user says nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submit:
+    """Send rows or prompts to a deployment, in jobs of many rows.
+
+    Attributes:
+        deployment: Who answers; must be open while the pipeline runs.
+        model: Model or Function, `None` for what the prompts name, or else for the
+            deployment's default.
+        batch_rows: Most rows of a job.
+        batch_bytes: Most bytes of a job's rows, as JSON.
+        concurrency: Jobs in flight while rows remain.
+        ordered: Whether results leave in input order.
+        priority: 0 for prototypes, 1 for production.
+        sampling: Over those that the prompts bring.
+        send_instructions: Whether system prompt and schema of prompts are sent;
+            a Function has its own.
+        columns: Input columns that rows consist of, `None` for all; for prompts,
+            none are needed.
+        output_schema: What answers to rows look like; not sent. `None` for text.
+        seed_per_row: Whether each row gets a random seed of its own.
+        truncate_rows: Whether rows that are too long are cut.
+        name: Of the jobs, `None` for none.
+        poll_s: Seconds between two looks at a job that tells of no end.
+        retry: When a request is sent again.
+    """
+
+    deployment: Deployment
+    model: str | None = None
+    batch_rows: int = 1000
+    batch_bytes: int = 8 << 20
+    concurrency: int = 4
+    ordered: bool = True
+    priority: int = 1
+    sampling: SamplingParams = SamplingParams()
+    send_instructions: bool = True
+    columns: Sequence[str] | None = None
+    output_schema: OutputSchema | None = None
+    seed_per_row: bool = False
+    truncate_rows: bool = False
+    name: str | None = None
+    poll_s: float = 5.0
+    retry: RetryPolicy = PATIENCE
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that make no sense."""
+        for name in ("batch_rows", "batch_bytes", "concurrency"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"{name} must be at least 1")
+        if self.priority not in PRIORITIES:
+            raise ConfigurationError("priority must be 0 or 1")
+        if not self.poll_s > 0:
+            raise ConfigurationError("poll_s must be above 0")
+
+    @property
+    def yields(self) -> type[Result]:
+        """See `Stage`."""
+        return Result
+
+    def columns_needed(self, wanted: Columns) -> Columns:
+        """See `Stage`: whether rows are sent or prompts is not known yet."""
+        if wanted is None or self.columns is None:
+            return None
+        return wanted | set(self.columns)
+
+    def bind(self, shape: Shape, context: RunContext) -> SubmitStep:
+        """See `Stage`."""
+        if shape.kind is PromptBatch and shape.instructions is not None:
+            return self._of_prompts(shape, shape.instructions, context)
+        return self._of_rows(shape, context)
+
+    def _of_prompts(
+        self, shape: Shape, given: Instructions, context: RunContext
+    ) -> SubmitStep:
+        if self.output_schema is not None:
+            raise ConfigurationError(
+                "output_schema is for rows; prompts bring their schema with them"
+            )
+        own = given if self.send_instructions else Instructions(schema=given.schema)
+        instructions = replace(
+            own,
+            model=self.model or given.model,
+            sampling=own.sampling.merged(self.sampling),
+        )
+        schema = instructions.schema
+        sent = schema if self.send_instructions else None
+        return SubmitStep(
+            stage=self,
+            shape=replace(shape, kind=OutcomeBatch, instructions=instructions),
+            reader=RowJson.of_prompts(),
+            submission=self._submission(
+                instructions, None if sent is None else sent.definition
+            ),
+            context=context,
+        )
+
+    def _of_rows(self, shape: Shape, context: RunContext) -> SubmitStep:
+        rows, row_batches = shape.as_rows()
+        names = rows.names if self.columns is None else list(self.columns)
+        if not names:
+            raise ConfigurationError("submit: the rows have no column to send")
+        instructions = Instructions(
+            model=self.model, schema=self.output_schema, sampling=self.sampling
+        )
+        return SubmitStep(
+            stage=self,
+            shape=Shape(kind=OutcomeBatch, rows=rows, instructions=instructions),
+            reader=RowJson.of_rows(rows, names, row_batches),
+            submission=self._submission(instructions, None),
+            context=context,
+        )
+
+    def _submission(
+        self, instructions: Instructions, schema: Mapping[str, Any] | None
+    ) -> Submission:
+        return Submission(
+            model=instructions.model,
+            system_prompt=instructions.system_prompt,
+            json_schema=schema,
+            sampling_params=instructions.sampling.given(),
+            priority=self.priority,
+            seed_per_row=self.seed_per_row,
+            truncate_rows=self.truncate_rows,
+            name=self.name,
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class SubmitStep:
+    """One run of `Submit`.
+
+    Attributes:
+        stage: What is run.
+        shape: See `Step`.
+        reader: Makes JSON of what arrives.
+        submission: What all jobs share.
+        context: See `Stage.bind`.
+        sent: Submissions that are out.
+    """
+
+    stage: Submit
+    shape: Shape
+    reader: RowJson
+    submission: Submission
+    context: RunContext
+    sent: SentJobs = field(default_factory=SentJobs)
+
+    @property
+    def schema(self) -> OutputSchema | None:
+        """What answers must meet, `None` for text."""
+        instructions = self.shape.instructions
+        return None if instructions is None else instructions.schema
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """See `Step`; lots of other sizes would not find the jobs of earlier ones."""
+        asked = self.submission
+        schema = self.schema
+        parts = {
+            "model": asked.model or "the deployment's own",
+            "system prompt": fingerprint(asked.system_prompt),
+            "output schema": fingerprint(schema and schema.definition),
+            "sampling parameters": fingerprint(asked.sampling_params),
+            "what is sent": self.reader.what,
+            "size of jobs": f"{self.stage.batch_rows} rows, {self.stage.batch_bytes} B",
+        }
+        if asked.seed_per_row:
+            parts["seeds"] = "one for each row"
+        return parts
+
+    @property
+    def is_ordered(self) -> bool:
+        """See `AskingStep`."""
+        return self.stage.ordered
+
+    @property
+    def needs_memory(self) -> bool:
+        """See `AskingStep`."""
+        return False
+
+    @property
+    def is_waiting(self) -> bool:
+        """See `AskingStep`."""
+        return not self.sent.is_empty
+
+    @asynccontextmanager
+    async def beside(
+        self, ledger: Ledger, path: Path, mode: OpenMode
+    ) -> AsyncIterator[None]:
+        """See `AskingStep`: the list of jobs that are out."""
+        restart = mode is OpenMode.RESTART
+        place = Path(f"{path}-jobs")
+        await to_thread.run_sync(partial(self.sent.open, place, restart=restart))
+        try:
+            yield
+        finally:
+            with CancelScope(shield=True):
+                remove = ledger.is_done_with
+                await to_thread.run_sync(partial(self.sent.close, remove=remove))
+
+    async def __call__(
+        self, source: ObjectReceiveStream[Any], sink: ObjectSendStream[Any]
+    ) -> None:
+        """See `Step`; what is still running on the deployment is cancelled."""
+        stage = self.stage
+        jobs = LotJobs(
+            stage.deployment.retrying(stage.retry),
+            self.submission,
+            self.sent,
+            concurrency=stage.concurrency,
+            poll_s=stage.poll_s,
+            meter=self.context.meter,
+        )
+        run = SubmissionRun(
+            SubmissionConfig(
+                concurrency=stage.concurrency,
+                ordered=stage.ordered,
+                schema=self.schema,
+            ),
+            self.reader,
+            Cutter(most_rows=stage.batch_rows, most_bytes=stage.batch_bytes),
+            jobs,
+            self.context,
+        )
+        await run.run(source, sink)
