@@ -50,8 +50,9 @@ async def file_run(engine: ss.Engine, path: Path, out: Path, *, ledger: bool) ->
 
 
 async def cost(rows: int, latency_ms: int, repeats: int) -> None:
-    """Rates with and without, and their ratio."""
+    """Rates and processor time with and without, and how they compare."""
     rates: dict[bool, list[float]] = {False: [], True: []}
+    cpu_ms: dict[bool, list[float]] = {False: [], True: []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = table_file(folder, rows, ".parquet")
@@ -61,17 +62,24 @@ async def cost(rows: int, latency_ms: int, repeats: int) -> None:
             ss.ChatEngine(server.base_url, "bench") as engine,
         ):
             await file_run(engine, warm, folder / "warm.parquet", ledger=True)
-            for _ in range(repeats):
-                for ledger in (False, True):
+            for lap in range(repeats):
+                # Each goes first as often: what else the machine does drifts.
+                for ledger in (False, True) if lap % 2 else (True, False):
                     started_s, used_s = time.perf_counter(), cpu_s()
                     await file_run(engine, path, folder / "o.parquet", ledger=ledger)
                     rate = rows / (time.perf_counter() - started_s)
                     rates[ledger].append(rate)
                     label = "with" if ledger else "without"
                     per_row_ms = 1000 * (cpu_s() - used_s) / rows
+                    cpu_ms[ledger].append(per_row_ms)
                     print(f"{label:8} {rate:8,.0f} rows/s  {per_row_ms:.3f} CPU ms/row")
     ratio = statistics.median(rates[True]) / statistics.median(rates[False])
-    print(f"{latency_ms} ms: with / without, medians: {ratio:.3f}\n")
+    without, with_ledger = (statistics.median(cpu_ms[on]) for on in (False, True))
+    print(
+        f"{latency_ms} ms, medians: rate with / without {ratio:.3f}; CPU ms/row "
+        f"{without:.3f} without, {with_ledger:.3f} with, {with_ledger - without:.3f} "
+        "more\n"
+    )
 
 
 async def long_run(path: Path) -> None:

@@ -5,12 +5,40 @@ from __future__ import annotations
 import sqlite3
 from array import array
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from sutro_stream.ledger.log import Record
 from sutro_stream.ledger.summary import LedgerStatistics
 from sutro_stream.values.outcomes import ErrorKind
+
+
+class Record(NamedTuple):
+    """A row's outcome, in the order of its columns in the database.
+
+    One is made for every row, in a third of the time that a frozen dataclass takes.
+
+    Attributes:
+        row: Its index.
+        digest: Of its prompt.
+        kind: Of its error, `None` when it did not fail.
+        attempts: Requests sent for it.
+        input_tokens: Of its answer.
+        output_tokens: Of its answer.
+        leader: The row whose outcome it shares, `None` when it has its own.
+        checksum: See `encoding`.
+        body: See `encoding`.
+    """
+
+    row: int
+    digest: int
+    kind: str | None
+    attempts: int
+    input_tokens: int
+    output_tokens: int
+    leader: int | None
+    checksum: int
+    body: bytes
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,27 +77,35 @@ class Totals:
     in_flight: int = 0
     kept: int = 0
 
-    def add(self, record: Record, spent_before: int) -> None:
-        """Count an outcome that was not there before.
+    def add(self, records: Sequence[Record], spent_before: Mapping[int, int]) -> None:
+        """Count outcomes that were not there before.
 
         Args:
-            record: The outcome.
-            spent_before: Requests spent on outcomes of this row that do not stand.
+            records: The outcomes.
+            spent_before: Requests spent on outcomes of these rows that do not stand,
+                by row.
         """
-        self.rows += 1
-        self.index_sum += record.row
-        self.attempts += record.attempts
-        self.retries += max(record.attempts - 1, 0)
-        self.input_tokens += record.input_tokens
-        self.output_tokens += record.output_tokens
-        self.highest = max(self.highest, record.row)
-        if record.kind is not None:
-            self.failed[ErrorKind(record.kind)] += 1
-        if record.leader is not None:
-            self.shared += 1
-        if record.attempts and spent_before:
-            self.rows_repeated += 1
-            self.calls_repeated += spent_before
+        if not records:
+            return
+        # Column by column: there is one record for every row of a run.
+        rows, _, kinds, attempts, inputs, outputs, leaders, *_ = zip(
+            *records, strict=True
+        )
+        self.rows += len(rows)
+        self.index_sum += sum(rows)
+        self.attempts += sum(attempts)
+        self.retries += sum(attempts) - (len(rows) - attempts.count(0))
+        self.input_tokens += sum(inputs)
+        self.output_tokens += sum(outputs)
+        self.highest = max(self.highest, *rows)
+        self.failed.update(ErrorKind(kind) for kind in kinds if kind is not None)
+        self.shared += len(rows) - leaders.count(None)
+        if spent_before:
+            repeated = [
+                spent_before.get(record.row, 0) for record in records if record.attempts
+            ]
+            self.rows_repeated += len(repeated) - repeated.count(0)
+            self.calls_repeated += sum(repeated)
 
     def statistics(self) -> LedgerStatistics:
         """The counters as people see them."""

@@ -104,6 +104,11 @@ class Files:
         self._wal = main.with_name(f"{main.name}-wal")
         self._shm = main.with_name(f"{main.name}-shm")
 
+    @property
+    def has_wal(self) -> bool:
+        """Whether the database's own log is there: a run is on, or was killed."""
+        return self._wal.exists()
+
     def segment(self, number: int) -> Path:
         """A part of the log."""
         return self.main.with_name(f"{self._segment}{number:06d}")
@@ -174,6 +179,19 @@ def is_ledger(path: Path) -> bool | None:
             return None
         identifier = int.from_bytes(head[68:72], "big")
         return head.startswith(_MAGIC) and identifier == _APPLICATION_ID
+
+
+def connect_to_look(files: Files) -> sqlite3.Connection:
+    """A connection for reading that leaves no file beside a ledger in good order.
+
+    Raises:
+        StoreError: There is no ledger, or it cannot be used.
+    """
+    # Only a connection that may write takes SQLite's own log away again on closing;
+    # where there is one already, after a crash, everything stays as it is.
+    connection = connect(files.main, writes=not files.has_wal)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
 
 
 def connect(path: Path, *, writes: bool) -> sqlite3.Connection:

@@ -12,13 +12,12 @@ from typing import IO
 
 from sutro_stream.errors import SourceError
 from sutro_stream.ledger.counting import Totals, count, in_flight_calls
-from sutro_stream.ledger.database import Files, connect, snapshot, store_errors
-from sutro_stream.ledger.journal import chunks
+from sutro_stream.ledger.database import Files, connect_to_look, snapshot, store_errors
 from sutro_stream.ledger.lock import is_locked
-from sutro_stream.ledger.log import read_segment
 from sutro_stream.ledger.opening import work_of
 from sutro_stream.ledger.output import Cells, output_reader
 from sutro_stream.ledger.reading import iterate
+from sutro_stream.ledger.segments import read_segment, spent_before
 from sutro_stream.ledger.summary import LedgerRun, LedgerSummary
 from sutro_stream.values.outcomes import Outcome
 
@@ -38,7 +37,7 @@ def inspect(path: Path) -> LedgerSummary:
     files = Files(path)
     is_writing = is_locked(files.lock)
     with (
-        closing(connect(files.main, writes=False)) as connection,
+        closing(connect_to_look(files)) as connection,
         store_errors(files.main),
         ExitStack() as stack,
     ):
@@ -79,7 +78,7 @@ def verify(path: Path, output: Path) -> list[str]:
     read = output_reader(output)
     files = Files(path)
     problems = _Problems()
-    with closing(connect(files.main, writes=False)) as connection:
+    with closing(connect_to_look(files)) as connection:
         with store_errors(files.main):
             connection.execute("BEGIN")
         try:
@@ -104,6 +103,7 @@ def _with_log(
 ) -> tuple[Totals, int]:
     """What the database holds, and the log beside it; and the rows spooled."""
     totals = count(connection)
+    highest = totals.highest
     last, blob = connection.execute("SELECT segment, in_flight FROM state").fetchone()
     (spooled,) = connection.execute(
         "SELECT max(first_index + rows) FROM frames"
@@ -112,14 +112,13 @@ def _with_log(
     in_flight = in_flight_calls(blob)
     seen: set[int] = set()
     for number, file in segments:
-        for chunk in chunks(read_segment(file)) if number > last else ():
+        for chunk in read_segment(file) if number > last else ():
             ends = (frame.first_index + frame.rows for frame in chunk.frames)
             spooled = max(spooled, max(ends, default=0))
-            found = chunk.new_records(connection)
+            found = chunk.new_records(connection, highest=highest)
             new = {row: found[row] for row in found.keys() - seen}
             chunk.count_requests(in_flight, new)
-            for record, spent in new.values():
-                totals.add(record, spent)
+            totals.add([*new.values()], spent_before(connection, new))
             seen |= new.keys()
     totals.in_flight = sum(in_flight.values())
     return totals, spooled

@@ -9,9 +9,9 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from sutro_stream.ledger.counting import (
     Totals,
@@ -20,15 +20,10 @@ from sutro_stream.ledger.counting import (
     in_flight_calls,
 )
 from sutro_stream.ledger.database import Files, store_errors, transaction
-from sutro_stream.ledger.encoding import checksum
-from sutro_stream.ledger.log import Asked, Entry, Record, read_segment
 from sutro_stream.ledger.opening import now
-from sutro_stream.ledger.spool import Frame, enlist
-from sutro_stream.ledger.statements import insert_many, numbers
-
-# Of records at a time, so that memory stays flat when answers are long.
-_CHUNK_ROWS = 1_000
-_CHUNK_BYTES = 4 << 20
+from sutro_stream.ledger.segments import read_segment, spent_before
+from sutro_stream.ledger.spool import enlist
+from sutro_stream.ledger.statements import insert_many
 
 
 class Journal:
@@ -121,10 +116,15 @@ class Journal:
             self._files.segment(number).open("rb") as file,
             transaction(self._connection),
         ):
-            for chunk in chunks(read_segment(file)):
-                new = chunk.new_records(self._connection)
+            for chunk in read_segment(file):
+                new = chunk.new_records(self._connection, highest=totals.highest)
                 chunk.count_requests(in_flight, new)
-                self._insert(chunk, new, totals)
+                enlist(self._connection, chunk.frames)
+                insert_many(self._connection, "INSERT INTO rows", [*new.values()])
+                spent = {}
+                if totals.spent.rows:
+                    spent = spent_before(self._connection, new)
+                totals.add([*new.values()], spent)
             self._connection.execute(
                 "UPDATE state SET row_count = ?, index_sum = ?, segment = ?,"
                 " in_flight = ?",
@@ -133,107 +133,3 @@ class Journal:
         totals.in_flight = sum(in_flight.values())
         self._totals, self._in_flight = totals, in_flight
         self._last_segment = number
-
-    def _insert(
-        self, chunk: Chunk, new: Mapping[int, tuple[Record, int]], totals: Totals
-    ) -> None:
-        enlist(self._connection, chunk.frames)
-        insert_many(
-            self._connection,
-            "INSERT INTO rows",
-            [
-                (
-                    record.row,
-                    record.digest,
-                    record.kind,
-                    record.attempts,
-                    record.input_tokens,
-                    record.output_tokens,
-                    record.leader,
-                    checksum(record.row, record.digest, record.body),
-                    record.body,
-                )
-                for record, _ in new.values()
-            ],
-        )
-        for record, spent in new.values():
-            totals.add(record, spent)
-
-
-@dataclass(slots=True)
-class Chunk:
-    """Some entries of a segment.
-
-    Attributes:
-        records: Outcomes by row; of several for a row the first.
-        requests: Rows for which requests went out, and among them, as `~row`, those
-            whose outcome came.
-        frames: Where input rows lie.
-    """
-
-    records: dict[int, Record] = field(default_factory=dict)
-    requests: list[int] = field(default_factory=list)
-    frames: list[Frame] = field(default_factory=list)
-
-    def count_requests(self, in_flight: dict[int, int], new: Container[int]) -> None:
-        """Bring requests without an outcome, by row, up to date.
-
-        Args:
-            in_flight: Changed in place.
-            new: Rows whose outcome counts.
-        """
-        for row in self.requests:
-            if row >= 0:
-                in_flight[row] = in_flight.get(row, 0) + 1
-            elif ~row in new:
-                in_flight.pop(~row, None)
-
-    def new_records(
-        self, connection: sqlite3.Connection
-    ) -> dict[int, tuple[Record, int]]:
-        """Outcomes of rows that have none in the database, by row.
-
-        Returns:
-            Each with the requests spent on its row before.
-        """
-        if not self.records:
-            return {}
-        span = min(self.records), max(self.records)
-        kept = set(
-            numbers(
-                connection,
-                "SELECT group_concat(idx, ' ') FROM rows WHERE idx BETWEEN ? AND ?",
-                span,
-            )
-        )
-        found = numbers(
-            connection,
-            "SELECT group_concat(idx || ' ' || attempts, ' ') FROM spent"
-            " WHERE idx BETWEEN ? AND ?",
-            span,
-        )
-        spent = dict(zip(found[::2], found[1::2], strict=True))
-        return {
-            row: (record, spent.get(row, 0))
-            for row, record in self.records.items()
-            if row not in kept
-        }
-
-
-def chunks(entries: Iterable[Entry]) -> Iterator[Chunk]:
-    """Entries in handy portions."""
-    chunk, size = Chunk(), 0
-    for entry in entries:
-        if isinstance(entry, Record):
-            if entry.row not in chunk.records:
-                chunk.records[entry.row] = entry
-                chunk.requests.append(~entry.row)
-                size += len(entry.body)
-        elif isinstance(entry, Asked):
-            chunk.requests.append(entry.row)
-        else:
-            chunk.frames.append(entry)
-        if len(chunk.records) >= _CHUNK_ROWS or size >= _CHUNK_BYTES:
-            yield chunk
-            chunk, size = Chunk(), 0
-    yield chunk

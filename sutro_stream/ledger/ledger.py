@@ -166,11 +166,15 @@ class Ledger:
         return await self._in_thread(self._store.leaders, first_index, digests)
 
     async def batches(
-        self, *, rows: int
+        self, *, rows: int, span: range | None = None
     ) -> AsyncIterator[tuple[int, pa.RecordBatch, Sequence[Outcome]]]:
-        """Everything spooled, in order, with the outcomes of exactly these rows.
+        """What was spooled, in order, with the outcomes of exactly these rows.
 
         A row that shares an outcome has its own `attempts`, and else an equal one.
+
+        Args:
+            rows: How many at a time.
+            span: Indices of the rows, consecutive; `None` for all that are spooled.
 
         Yields:
             Index of the first row, input columns, outcomes: about `rows` rows, or
@@ -180,7 +184,9 @@ class Ledger:
             StoreError: A row has no outcome, or the ledger is damaged.
         """
         await self.flush()
-        replay = self._store.replay(total=self._spooled, rows=max(rows, 1))
+        replay = self._store.replay(
+            range(self._spooled) if span is None else span, rows=max(rows, 1)
+        )
         while True:
             chunk = await self._in_thread(self._store.next_chunk, replay)
             if chunk is None:
@@ -195,13 +201,17 @@ class Ledger:
         """Say that the output is complete and in place; nothing may follow.
 
         Args:
-            remove: Whether the ledger's files go when the context is left.
+            remove: Whether the ledger's files go when the context is left. What only
+                the log has by then is not brought into the database any more.
 
         Raises:
             StoreError: Something recorded could not be written.
         """
-        await self.flush()
-        await self._in_thread(self._store.journal.finish)
+        if remove:
+            self._log.check()
+        else:
+            await self.flush()
+            await self._in_thread(self._store.journal.finish)
         self._is_done_with = remove
 
     async def keep_up(self) -> None:

@@ -1,4 +1,4 @@
-"""The whole run in order: input rows joined with their outcomes."""
+"""Rows of a run in order: input joined with outcomes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Chunk:
 
 
 class Replay:
-    """One pass over everything spooled.
+    """One pass over rows that are spooled.
 
     Concurrency: blocking; one thread at a time.
     """
@@ -46,16 +46,15 @@ class Replay:
         spool: Spool,
         *,
         path: Path,
-        total: int,
+        span: range,
         rows: int,
     ) -> None:
         self._connection = connection
         self._spool = spool
         self._path = path
-        self._total = total
         self._rows = rows
-        self._at = 0
-        self._fetched = 0
+        self._at = self._fetched = span.start
+        self._stop = span.stop
         self._pending: deque[pa.RecordBatch] = deque()
 
     def next_chunk(self) -> Chunk | None:
@@ -64,7 +63,7 @@ class Replay:
         Raises:
             StoreError: A row has no outcome, or the ledger is damaged.
         """
-        if self._at >= self._total:
+        if self._at >= self._stop:
             return None
         with store_errors(self._path), snapshot(self._connection):
             records = self._gather()
@@ -104,7 +103,7 @@ class Replay:
         return records
 
     def _has_more(self, taken: int) -> bool:
-        return self._at + taken < self._total
+        return self._at + taken < self._stop
 
     def _next_records(self) -> pa.RecordBatch:
         if self._pending:
@@ -112,8 +111,10 @@ class Replay:
         frame = listed(self._connection, self._fetched)
         if frame is None:
             raise damaged(self._path, "input rows are missing")
-        self._fetched += frame.rows
-        return self._spool.read(frame)
+        skipped = self._fetched - frame.first_index
+        wanted = min(frame.rows - skipped, self._stop - self._fetched)
+        self._fetched += wanted
+        return self._spool.read(frame).slice(skipped, wanted)
 
     def _joined(self, taken: list[pa.RecordBatch]) -> pa.RecordBatch:
         if len(taken) > 1:

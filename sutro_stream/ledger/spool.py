@@ -167,12 +167,16 @@ class Spool:
         return StoreDamagedError(message, path=str(self._path))
 
 
-def listed(connection: sqlite3.Connection, first_index: int) -> Frame | None:
-    """The frame that begins with a row, `None` without one."""
+def listed(connection: sqlite3.Connection, index: int) -> Frame | None:
+    """The frame that has a row, `None` without one."""
     found = connection.execute(
-        "SELECT * FROM frames WHERE first_index = ?", (first_index,)
+        "SELECT * FROM frames WHERE first_index <= ? ORDER BY first_index DESC LIMIT 1",
+        (index,),
     ).fetchone()
-    return None if found is None else _frame(found)
+    if found is None:
+        return None
+    frame = _frame(found)
+    return frame if index < frame.first_index + frame.rows else None
 
 
 def enlist(connection: sqlite3.Connection, frames: Sequence[Frame]) -> None:

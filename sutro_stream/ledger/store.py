@@ -131,14 +131,14 @@ class Store:
         """Write input rows; see `Spool.append`."""
         return self._spool.append(first_index, records)
 
-    def replay(self, *, total: int, rows: int) -> Replay:
-        """A pass over the first `total` rows of the spool."""
+    def replay(self, span: range, *, rows: int) -> Replay:
+        """A pass over some rows of the spool."""
         with self._running:
             return Replay(
                 self._reading(),
                 self._spool,
                 path=self.files.main,
-                total=total,
+                span=span,
                 rows=rows,
             )
 
@@ -164,6 +164,8 @@ class Store:
         log = self._log
         if log is not None:
             log.close()
+            if self._is_done_with:
+                return
             # What cannot be taken over now is by the next run.
             with suppress(StoreError):
                 self.take_over(log.number + (not log.is_empty))

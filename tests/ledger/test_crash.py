@@ -127,9 +127,8 @@ FULL_DISK = """
 import resource
 
 async def main(path, size, limit):
-    limits = (limit, limit)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     async with open_ledger(path, WORK) as ledger:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         try:
             for index in range(10_000):
                 ledger.record(index, 0, answered(index, size))

@@ -13,7 +13,7 @@ import pytest
 from sutro_stream import __version__
 from sutro_stream.errors import StoreError
 from sutro_stream.ledger.identity import WorkIdentity
-from sutro_stream.ledger.inspection import inspect
+from sutro_stream.ledger.inspection import inspect, verify
 from sutro_stream.ledger.ledger import OpenMode, open_ledger
 from sutro_stream.values.outcomes import ErrorKind, Outcome
 
@@ -96,6 +96,26 @@ async def test_it_changes_nothing(
     after = {part.name: part.read_bytes() for part in crashed.iterdir()}
     assert {name: after[name] for name in contents} == contents
     assert set(after) - set(contents) <= {f"{path.name}-shm"}
+
+
+@pytest.mark.parametrize("is_write_protected", [False, True])
+async def test_it_leaves_nothing_beside_a_kept_ledger(
+    path: Path, work: WorkIdentity, answered: Make, *, is_write_protected: bool
+) -> None:
+    """Neither by showing it nor by holding an output against it."""
+    async with open_ledger(path, work) as ledger:
+        await ledger.spool(0, pa.record_batch({"id": [0]}))
+        ledger.record(0, 0, answered(0))
+        await ledger.finish(remove=False)
+    output = path.with_name("out.jsonl")
+    output.write_text('{"id": 0, "output": "answer 0 ", "error": null}\n')
+    if is_write_protected:
+        path.chmod(0o444)
+    before = {part.name: part.read_bytes() for part in path.parent.iterdir()}
+    assert inspect(path).statistics.rows == 1
+    assert verify(path, output) == []
+    after = {part.name: part.read_bytes() for part in path.parent.iterdir()}
+    assert after == before
 
 
 async def test_a_look_does_not_keep_a_run_from_starting(
