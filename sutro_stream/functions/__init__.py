@@ -1,0 +1,1 @@
+"""Published Functions on disk: accounts, names, immutable revisions."""

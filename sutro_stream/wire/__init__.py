@@ -1,0 +1,1 @@
+"""Sutro's HTTP contract without I/O: paths, bodies, progress lines, errors."""
