@@ -1,0 +1,1 @@
+"""The life of a job: accepted, stored, run, its results and its cost."""
