@@ -7,9 +7,13 @@ from collections.abc import Mapping, Sequence
 import click
 
 from sutro_stream import __version__
+from sutro_stream.cli.functions import functions
+from sutro_stream.cli.jobs import jobs
+from sutro_stream.cli.keys import keys
 from sutro_stream.cli.ledger import ledger
 from sutro_stream.cli.messages import complain, prepare_streams
 from sutro_stream.cli.run import run
+from sutro_stream.cli.serve import serve
 from sutro_stream.errors import (
     ConfigurationError,
     SourceNotFoundError,
@@ -31,6 +35,10 @@ def commands() -> None:
 
 commands.add_command(run)
 commands.add_command(ledger)
+commands.add_command(serve)
+commands.add_command(keys)
+commands.add_command(functions)
+commands.add_command(jobs)
 
 
 def main(

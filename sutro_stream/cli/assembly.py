@@ -86,7 +86,7 @@ def inference_of(options: RunOptions, engine: ModelEngine) -> Infer:
     """The stage that asks the engine."""
     stage = Infer(
         engine=engine,
-        concurrency=options.concurrency,
+        concurrency=options.concurrency or (None if options.is_local else "auto"),
         ordered=not options.unordered,
         seed_per_row=options.seed_per_row,
         dedupe=options.dedupe,

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    nullcontext,
+)
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from sutro_stream.cli.assembly import engine_of, inference_of, prompts_of
+from sutro_stream.cli.deploying import asked_of, deployment_of, submission_of
 from sutro_stream.cli.messages import complain, say
 from sutro_stream.cli.options import RunOptions
 from sutro_stream.cli.preview import described, preview
@@ -18,13 +24,15 @@ from sutro_stream.cli.progress import LiveProgress
 from sutro_stream.cli.signals import Stopped, run_until_signal
 from sutro_stream.cli.summary import summary
 from sutro_stream.engines.dialects import request_fields
-from sutro_stream.engines.engine import Engine
 from sutro_stream.errors import ConfigurationError, EngineError
 from sutro_stream.ledger.ledger import OpenMode
+from sutro_stream.pipeline.pipeline import Pipeline
 from sutro_stream.pipeline.report import RunReport, RunStatus
 from sutro_stream.settings import Settings
 from sutro_stream.sinks.formats import sink_for
 from sutro_stream.sinks.sink import Sink
+from sutro_stream.values.instructions import Instructions
+from sutro_stream.values.outcomes import Result
 
 _DONE, _NOTHING_ANSWERED, _BUDGET_SPENT = 0, 1, 3
 
@@ -44,9 +52,8 @@ def execute(options: RunOptions, settings: Settings) -> int:
     if output is None:
         raise AssertionError
     sink = sink_for(output, options.kept_columns)
-    prompts, _ = prompts_of(options)
-    engine = engine_of(options, settings)
-    pipeline = prompts | inference_of(options, engine) | sink
+    answering, answered = _answering(options, settings)
+    pipeline = answered | sink
     call = partial(
         pipeline.run,
         mode=_mode(options, pipeline.ledger_path),
@@ -58,7 +65,7 @@ def execute(options: RunOptions, settings: Settings) -> int:
         update = None if progress is None else progress.update
         try:
             ending = run_until_signal(
-                partial(_answer, partial(call, on_progress=update), engine)
+                partial(_answer, partial(call, on_progress=update), answering)
             )
         except EngineError as error:
             error.add_note(_kept(pipeline.ledger_path))
@@ -80,10 +87,23 @@ def execute(options: RunOptions, settings: Settings) -> int:
     return _report(ending, quiet=options.quiet)
 
 
+def _answering(
+    options: RunOptions, settings: Settings
+) -> tuple[AbstractAsyncContextManager[Any], Pipeline[Result]]:
+    """Who answers, to be opened, and the pipeline that asks."""
+    if options.deployment is not None:
+        deployment = deployment_of(options, settings)
+        return deployment, asked_of(options) | submission_of(options, deployment)
+    prompts, _ = prompts_of(options)
+    engine = engine_of(options, settings)
+    return engine, prompts | inference_of(options, engine)
+
+
 async def _answer(
-    call: Callable[[], Awaitable[RunReport]], engine: Engine
+    call: Callable[[], Awaitable[RunReport]],
+    answering: AbstractAsyncContextManager[Any],
 ) -> RunReport:
-    async with engine:
+    async with answering:
         return await call()
 
 
@@ -133,25 +153,30 @@ def _try_out(options: RunOptions, settings: Settings) -> int:
     if options.output is not None:
         sink_for(options.output, columns)
     prompts, instructions = prompts_of(options)
-    engine = engine_of(options, settings)
-    dialect = options.dialect or ("llama.cpp" if options.is_local else "vllm")
-    request_fields(instructions.sampling, dialect)
+    name = _name(options, settings, instructions)
     ending = run_until_signal(
         partial(preview, prompts, show=options.show, columns=columns)
     )
     if isinstance(ending, Stopped):
         complain(str(ending), label=None)
         return ending.exit_code
-    model = options.model or (None if options.is_local else instructions.model)
-    say(
-        described(
-            ending, instructions, engine=engine.name, model=model or "its default"
-        )
-    )
+    own = options.is_local and options.deployment is None
+    model = options.model or (None if own else instructions.model)
+    say(described(ending, instructions, engine=name, model=model or "its default"))
     if ending.rows_to_send:
         return _DONE
     complain("no row can be sent; the reasons are above")
     return _NOTHING_ANSWERED
+
+
+def _name(options: RunOptions, settings: Settings, instructions: Instructions) -> str:
+    """Who would answer, once it is certain that it could be asked."""
+    if options.deployment is not None:
+        return deployment_of(options, settings).name
+    engine = engine_of(options, settings)
+    dialect = options.dialect or ("llama.cpp" if options.is_local else "vllm")
+    request_fields(instructions.sampling, dialect)
+    return engine.name
 
 
 def _progress(*, quiet: bool) -> AbstractContextManager[LiveProgress | None]:

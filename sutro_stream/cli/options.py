@@ -42,10 +42,13 @@ class RunOptions:
     temperature: float | None
     max_tokens: int | None
     engine: str
+    deployment: str | None
+    batch_rows: int | None
+    priority: int | None
     model: str | None
     dialect: DialectName | None
     api_key_env: str | None
-    concurrency: int | None
+    concurrency: int | Literal["auto"] | None
     timeout: float | None
     attempts: int | None
     unordered: bool
@@ -72,6 +75,14 @@ class RunOptions:
     def is_local(self) -> bool:
         """Whether the embedded engine answers."""
         return self.engine == LOCAL_ENGINE
+
+    @property
+    def published_function(self) -> str | None:
+        """Name of a Function of the deployment, `None` for one in a file."""
+        if self.deployment is None or self.function is None:
+            return None
+        is_file = self.function.suffix == ".json" or self.function.exists()
+        return None if is_file else str(self.function)
 
     @property
     def csv_options(self) -> Mapping[str, str]:
@@ -138,6 +149,7 @@ class RunOptions:
             ConfigurationError: The output is a file that is needed.
         """
         self._check_prompting()
+        self._check_deployment()
         self._check_engine()
         self._check_output()
 
@@ -161,7 +173,47 @@ class RunOptions:
                     "its own prompt and schema"
                 )
 
+    def _check_deployment(self) -> None:
+        if self.deployment is None:
+            for name, given in {
+                "--batch-rows": self.batch_rows,
+                "--priority": self.priority,
+            }.items():
+                if given is not None:
+                    raise click.UsageError(f"{name} is for jobs; add --deployment URL")
+            return
+        for name, is_given in {
+            "--engine": self.engine != LOCAL_ENGINE,
+            "--dialect": self.dialect is not None,
+            "--concurrency auto": self.concurrency == "auto",
+            "--timeout": self.timeout is not None,
+            "--attempts": self.attempts is not None,
+            "--dedupe": self.dedupe,
+            "--hedge": self.hedge,
+            "--requests-per-minute": self.requests_per_minute is not None,
+            "--tokens-per-minute": self.tokens_per_minute is not None,
+            "--budget": bool(self.budget),
+        }.items():
+            if is_given:
+                raise click.UsageError(
+                    f"{name} is for requests that are made here; with --deployment "
+                    "the deployment makes them"
+                )
+        published = self.published_function is not None
+        if published and self.model is not None:
+            raise click.UsageError(
+                "--model cannot be combined with a published Function, which brings "
+                "its own"
+            )
+        if published and self.dry_run:
+            raise click.UsageError(
+                "--dry-run cannot show the prompts of a published Function: the "
+                "deployment makes them"
+            )
+
     def _check_engine(self) -> None:
+        if self.deployment is not None:
+            return
         if self.is_local:
             for name, value in {
                 "--dialect": self.dialect,

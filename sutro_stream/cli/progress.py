@@ -124,11 +124,20 @@ def _headline(seen: Statistics, pace: Pace) -> Iterator[RenderableType]:
 def _details(seen: Statistics, pace: Pace) -> Iterator[str]:
     yield f"{pace.rows_per_s:,.1f} rows/s"
     yield f"{pace.tokens_per_s:,.0f} tokens/s"
-    yield f"{seen.rows_in_flight:,} in flight"
+    yield _in_flight(seen)
     yield f"{seen.rows_failed:,} failed"
     yield f"{seen.retries:,} retries"
     if seen.rows_backing_off:
         yield f"{seen.rows_backing_off:,} to be sent again"
+
+
+def _in_flight(seen: Statistics) -> str:
+    shown = f"{seen.rows_in_flight:,} in flight"
+    if seen.concurrency is not None and seen.concurrency > seen.rows_in_flight:
+        shown = f"{seen.rows_in_flight:,} of {seen.concurrency:,} in flight"
+    if seen.requests_per_s is not None:
+        shown += f", at most {seen.requests_per_s:,.0f} requests/s"
+    return shown
 
 
 def _tokens(seen: Statistics) -> int:

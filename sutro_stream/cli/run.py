@@ -9,7 +9,11 @@ from typing import Any
 import click
 
 from sutro_stream.cli.options import LOCAL_ENGINE, RunOptions
-from sutro_stream.settings import API_KEY_VARIABLE, Settings
+from sutro_stream.settings import (
+    API_KEY_VARIABLE,
+    DEPLOYMENT_KEY_VARIABLE,
+    Settings,
+)
 
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "What to ask": (
@@ -26,6 +30,7 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
     ),
     "Who answers": (
         "engine",
+        "deployment",
         "model",
         "api_key_env",
         "dialect",
@@ -33,6 +38,8 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
         "timeout",
         "attempts",
         "hedge",
+        "batch_rows",
+        "priority",
     ),
     "Limits": (
         "requests_per_minute",
@@ -46,6 +53,20 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Going on": ("restart", "retry_failed", "keep_ledger"),
     "Trying out": ("dry_run", "show"),
 }
+
+
+class _Concurrency(click.ParamType[int | str]):
+    """A number of at least 1, or `auto`."""
+
+    name = "number or auto"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        """The number, or the word."""
+        if value == "auto":
+            return value
+        return click.IntRange(min=1).convert(value, param, ctx)
 
 
 class _SectionedCommand(click.Command):
@@ -78,6 +99,8 @@ Examples:
   sutro-stream run 'data/*.parquet' --column text --limit 100 --dry-run
   sutro-stream run questions.csv --column question --output answers.jsonl \\
       --engine http://127.0.0.1:8000/v1 --model my-model --concurrency 256
+  sutro-stream run leads.parquet --function lead-qualifier --output out.parquet \\
+      --deployment https://batch.example.com
 
 \b
 Exit codes: 0 at least one row was answered; 1 none was, or the run could not
@@ -88,8 +111,9 @@ Ctrl-C.""",
 @click.option(
     "--function",
     type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Function file (JSON): inputs, prompt template, output schema.",
+    metavar="FILE|NAME",
+    help="Function file (JSON): inputs, prompt template, output schema. With "
+    "--deployment, also the name of one that is published there.",
 )
 @click.option(
     "--column",
@@ -137,6 +161,11 @@ Ctrl-C.""",
     help="The embedded model, or the address of an OpenAI-compatible endpoint.",
 )
 @click.option(
+    "--deployment",
+    metavar="URL",
+    help="A Sutro deployment that answers instead, in jobs of many rows.",
+)
+@click.option(
     "--model",
     metavar="NAME|FILE",
     help="Model to ask for; with the local engine, a GGUF file.",
@@ -145,7 +174,7 @@ Ctrl-C.""",
     "--api-key-env",
     metavar="VARIABLE",
     help="Environment variable that holds the endpoint's key.  "
-    f"[default: {API_KEY_VARIABLE}]",
+    f"[default: {API_KEY_VARIABLE}; with --deployment, {DEPLOYMENT_KEY_VARIABLE}]",
 )
 @click.option(
     "--dialect",
@@ -154,9 +183,11 @@ Ctrl-C.""",
 )
 @click.option(
     "--concurrency",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Requests in flight at once.  [default: what suits the engine]",
+    type=_Concurrency(),
+    metavar="N|auto",
+    help="Requests in flight at once; auto finds the number at which the endpoint "
+    "answers best. With --deployment, jobs.  [default: auto; with the local engine, "
+    "what suits it; with --deployment, 4]",
 )
 @click.option(
     "--timeout",
@@ -174,6 +205,17 @@ Ctrl-C.""",
     "--hedge",
     is_flag=True,
     help="Ask a second time for a row that is late; at most 3 % more requests.",
+)
+@click.option(
+    "--batch-rows",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Most rows of a job, with --deployment.  [default: 1000]",
+)
+@click.option(
+    "--priority",
+    type=click.IntRange(0, 1),
+    help="Of the jobs, with --deployment: 0 for prototypes.  [default: 1]",
 )
 @click.option(
     "--requests-per-minute",

@@ -18,6 +18,8 @@ PRIVATE_TEXT = "private words of a customer"
 KEY = "sk-private-key-0123456789"
 URL_QUERY = "signature=private"
 
+OTHER_COMMANDS = frozenset({"functions", "jobs", "keys", "ledger", "serve"})
+
 
 @pytest.fixture
 def run(
@@ -33,7 +35,7 @@ def run(
     ) -> tuple[int, str, str]:
         capsys.readouterr()
         command = list(map(str, arguments))
-        if command[:1] != ["ledger"]:
+        if command[0] not in OTHER_COMMANDS:
             command = ["run", *command]
         code = await anyio.to_thread.run_sync(
             partial(main, command, environment=environment or {})

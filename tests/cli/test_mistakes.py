@@ -317,6 +317,7 @@ async def test_an_input_column_named_like_a_result(run: Run, folder: Path) -> No
         (("--column", "a", "--dialect", "vllm"), "--dialect is for an endpoint"),
         (("--column", "a", "--api-key-env", "A"), "--api-key-env is for an endpoint"),
         (("--column", "a", "--concurrency", "0"), "'--concurrency'"),
+        (("--column", "a", "--concurrency", "many"), "'--concurrency'"),
         (("--column", "a", "--sampling", "top_p"), "--sampling takes KEY=VALUE"),
         (("--column", "a", "--sampling", "tp=1"), "tp is not a known field"),
         (("--column", "a", "--temperature", "-1"), "temperature"),

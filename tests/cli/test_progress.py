@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -86,3 +87,12 @@ def test_the_display_leaves_nothing_behind() -> None:
         progress.update(seen(1, rows=3))
     assert "3 rows" in out.getvalue()
     assert out.getvalue().endswith("\x1b[2K")
+
+
+def test_the_display_tells_what_is_allowed_now() -> None:
+    """Where that is more than what is in flight, and where a rate is known."""
+    now = replace(
+        seen(2, rows=2000), rows_in_flight=30, concurrency=64, requests_per_s=391.7
+    )
+    shown = drawn(now, Pace())
+    assert "30 of 64 in flight, at most 392 requests/s" in shown

@@ -291,3 +291,21 @@ def _schema_file(folder: Path) -> Path:
     path = folder / "schema.json"
     path.write_text(json.dumps(SCHEMA))
     return path
+
+
+@pytest.mark.parametrize("options", [(), ("--concurrency", "auto")])
+async def test_concurrency_is_found_at_an_endpoint(
+    run: Run, folder: Path, options: tuple[str, ...]
+) -> None:
+    """Unless a number is given: more and more at once, from a few."""
+    rows = folder / "many.csv"
+    rows.write_text("text\n" + "".join(f"row {number}\n" for number in range(300)))
+    async with ScriptedChatServer(always(Reply(latency_s=0.05))) as server:
+        code, _, _ = await run(
+            *(rows, "--column", "text", *ask(server), *options),
+            *("-o", folder / "out.csv"),
+        )
+        peak = server.statistics().peak_in_flight
+    assert code == 0
+    assert peak <= 300
+    assert len((folder / "out.csv").read_text().splitlines()) == 301

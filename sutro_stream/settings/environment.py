@@ -1,4 +1,4 @@
-"""What comes from the environment; nothing else in the package looks there."""
+"""The environment as it was when the program started."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Self
 from sutro_stream.errors import ConfigurationError
 
 API_KEY_VARIABLE = "SUTRO_STREAM_API_KEY"
+DEPLOYMENT_URL_VARIABLE = "SUTRO_API_URL"
+DEPLOYMENT_KEY_VARIABLE = "SUTRO_API_KEY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +55,35 @@ class Settings:
                 "name of the variable that holds the key"
             )
         return None
+
+    def deployment_url(self) -> str:
+        """The address of a deployment.
+
+        Raises:
+            ConfigurationError: The variable is not set.
+        """
+        url = self.environment.get(DEPLOYMENT_URL_VARIABLE, "").strip()
+        if url:
+            return url
+        raise ConfigurationError(
+            f"which deployment? Set {DEPLOYMENT_URL_VARIABLE} to its address, or give "
+            "--deployment URL"
+        )
+
+    def deployment_key(self, variable: str | None = None) -> str:
+        """The key for a deployment.
+
+        Args:
+            variable: Name of the variable that holds it, `None` for the usual one.
+
+        Raises:
+            ConfigurationError: The variable is not set.
+        """
+        if variable is not None:
+            return self.api_key(variable) or ""
+        key = self.environment.get(DEPLOYMENT_KEY_VARIABLE, "").strip()
+        if key:
+            return key
+        raise ConfigurationError(
+            f"a deployment needs an API key: set {DEPLOYMENT_KEY_VARIABLE} to it"
+        )

@@ -1,0 +1,60 @@
+"""A server from its options to its exit code."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from sutro_stream.cli.log_lines import LogFormat, log_to_stderr
+from sutro_stream.cli.messages import complain, say
+from sutro_stream.cli.signals import Stopped, run_until_signal
+from sutro_stream.server.serving import serve_forever
+from sutro_stream.settings import Settings
+from sutro_stream.settings.deployment import DeploymentSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """One call of the command; `None` stands for "not given"."""
+
+    data_dir: Path
+    config: Path | None
+    host: str | None
+    port: int | None
+    log_requests: bool
+    log_format: LogFormat
+
+
+def execute(options: ServeOptions, settings: Settings) -> int:
+    """Serve until a signal.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        SutroStreamError: The settings are wrong, or the service cannot go on.
+    """
+    deployment = DeploymentSettings.load(
+        options.config, data_dir=options.data_dir, environment=settings.environment
+    )
+    server = deployment.server
+    if options.host is not None:
+        server = replace(server, host=options.host)
+    if options.port is not None:
+        server = replace(server, port=options.port)
+    deployment = replace(deployment, server=server)
+    log_to_stderr(options.log_format, requests=options.log_requests)
+    ending = run_until_signal(partial(serve_forever, deployment, on_ready=_greet))
+    if isinstance(ending, Stopped):
+        complain(f"{ending}; what was accepted is kept", label=None)
+    return 0
+
+
+def _greet(url: str) -> None:
+    # A full collection looks at everything that is there and holds up the event loop
+    # meanwhile, for tens of milliseconds. What is there now stays.
+    gc.collect()
+    gc.freeze()
+    say(f"Serving Sutro's batch API at {url} (Ctrl-C stops it)")

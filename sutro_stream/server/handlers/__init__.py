@@ -1,0 +1,1 @@
+"""Who answers which route: one file for each kind of thing."""
