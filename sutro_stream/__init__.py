@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sutro_stream.version import __version__
 
 if TYPE_CHECKING:
+    from sutro_stream.deployments.deployment import Deployment
     from sutro_stream.engines.chat import ChatEngine
     from sutro_stream.engines.engine import Engine, Responder
     from sutro_stream.engines.group import EngineGroup
@@ -37,11 +38,13 @@ if TYPE_CHECKING:
         StoreInUseError,
         SutroStreamError,
         TransportError,
+        UncertainSubmissionError,
         WorkChangedError,
     )
     from sutro_stream.flow.budget import Budget
     from sutro_stream.flow.meter import Statistics
     from sutro_stream.flow.retry import RetryPolicy
+    from sutro_stream.flow.sharing import SharedLimits
     from sutro_stream.flow.stage import Stage
     from sutro_stream.ledger.ledger import OpenMode
     from sutro_stream.pipeline.build import (
@@ -54,6 +57,7 @@ if TYPE_CHECKING:
         read_parquet,
         read_url,
         render,
+        submit,
         write_csv,
         write_jsonl,
         write_parquet,
@@ -68,6 +72,7 @@ if TYPE_CHECKING:
     from sutro_stream.sources.source import Reader, Source
     from sutro_stream.values.function import Function, FunctionInput, InputType
     from sutro_stream.values.instructions import Instructions
+    from sutro_stream.values.job import JobState
     from sutro_stream.values.outcomes import (
         Answer,
         ErrorKind,
@@ -80,6 +85,8 @@ if TYPE_CHECKING:
     from sutro_stream.values.prompts import Prompt
     from sutro_stream.values.rows import Row
     from sutro_stream.values.sampling import SamplingParams
+    from sutro_stream.wire.responses import JobInfo
+    from sutro_stream.wire.submission import Submission
 
 __all__ = [
     "Answer",
@@ -89,6 +96,7 @@ __all__ = [
     "ChatEngine",
     "ConfigurationError",
     "CsvOptions",
+    "Deployment",
     "Engine",
     "EngineError",
     "EngineGroup",
@@ -101,6 +109,8 @@ __all__ = [
     "InputTooLongError",
     "InputType",
     "Instructions",
+    "JobInfo",
+    "JobState",
     "Limits",
     "LocalEngine",
     "NotFoundError",
@@ -123,6 +133,7 @@ __all__ = [
     "RunStatus",
     "SamplingParams",
     "ServiceError",
+    "SharedLimits",
     "Sink",
     "SinkError",
     "Source",
@@ -134,9 +145,11 @@ __all__ = [
     "StoreDamagedError",
     "StoreError",
     "StoreInUseError",
+    "Submission",
     "SutroStreamError",
     "TokenLogprob",
     "TransportError",
+    "UncertainSubmissionError",
     "Usage",
     "WorkChangedError",
     "Writer",
@@ -150,6 +163,7 @@ __all__ = [
     "read_parquet",
     "read_url",
     "render",
+    "submit",
     "write_csv",
     "write_jsonl",
     "write_parquet",
@@ -160,6 +174,7 @@ _EXPORTS = {
     "sutro_stream.flow.budget": ("Budget",),
     "sutro_stream.engines.hedging": ("Hedge",),
     "sutro_stream.engines.group": ("EngineGroup",),
+    "sutro_stream.deployments.deployment": ("Deployment",),
     "sutro_stream.engines.chat": ("ChatEngine",),
     "sutro_stream.engines.engine": (
         "Engine",
@@ -188,10 +203,12 @@ _EXPORTS = {
         "StoreInUseError",
         "SutroStreamError",
         "TransportError",
+        "UncertainSubmissionError",
         "WorkChangedError",
     ),
     "sutro_stream.flow.meter": ("Statistics",),
     "sutro_stream.flow.retry": ("RetryPolicy",),
+    "sutro_stream.flow.sharing": ("SharedLimits",),
     "sutro_stream.flow.stage": ("Stage",),
     "sutro_stream.ledger.ledger": ("OpenMode",),
     "sutro_stream.pipeline.build": (
@@ -204,6 +221,7 @@ _EXPORTS = {
         "read_parquet",
         "read_url",
         "render",
+        "submit",
         "write_csv",
         "write_jsonl",
         "write_parquet",
@@ -230,6 +248,7 @@ _EXPORTS = {
         "InputType",
     ),
     "sutro_stream.values.instructions": ("Instructions",),
+    "sutro_stream.values.job": ("JobState",),
     "sutro_stream.values.outcomes": (
         "Answer",
         "ErrorKind",
@@ -242,6 +261,8 @@ _EXPORTS = {
     "sutro_stream.values.prompts": ("Prompt",),
     "sutro_stream.values.rows": ("Row",),
     "sutro_stream.values.sampling": ("SamplingParams",),
+    "sutro_stream.wire.responses": ("JobInfo",),
+    "sutro_stream.wire.submission": ("Submission",),
 }
 _HOMES = {name: module for module, names in _EXPORTS.items() for name in names}
 

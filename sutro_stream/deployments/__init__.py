@@ -1,0 +1,1 @@
+"""Client of a Sutro deployment: submit, follow, cancel, fetch."""
