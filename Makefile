@@ -31,7 +31,7 @@ demo: $(LOCAL) $(MODEL)
 	@$(BIN)/python examples/demo.py
 
 test: $(DEV) $(MODEL) $(SDK)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
 
 check: $(DEV)
 	$(BIN)/ruff check

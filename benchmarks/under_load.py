@@ -20,7 +20,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,8 @@ class Bench:
         phase_s: Length of a phase with, and of one without prototypes.
         clients: By account.
         big_job: The big job, once it has been submitted.
+        marks: Moments, and rows of the big job done by then.
+        slots: Requests that the deployment allowed itself, by second.
     """
 
     server: DeploymentProcess
@@ -104,14 +106,14 @@ class Bench:
                 news = orjson.loads(line)
                 if news["update_type"] == "progress":
                     yield news["result"]
-        async with client.get(f"/v1/jobs/{job_id}") as response:
-            job = (await response.json())["job"]
+        async with client.get(f"/v1/jobs/{job_id}") as got:
+            job = (await got.json())["job"]
         if job["status"] != "SUCCEEDED":
             raise SystemExit(f"a job ended {job['status']}: {job['failure_reason']}")
 
-    async def finished(self, account: str, job_id: str) -> None:
-        """Wait until a job has succeeded."""
-        async for _ in self.follow(account, job_id):
+    async def run(self, account: str, body: Mapping[str, Any]) -> None:
+        """Submit a job and wait until it has succeeded."""
+        async for _ in self.follow(account, await self.submit(account, body)):
             pass
 
     async def big(self) -> None:
@@ -165,26 +167,23 @@ async def under_load(
         file_server(folder) as files,
     ):
         config.write_text(CONFIG.format(url=models.base_url, concurrency=concurrency))
-        async with deployment_process(data_dir, config=config) as server:
-            options: dict[str, Any] = {
-                "base_url": server.url,
-                "timeout": aiohttp.ClientTimeout(total=None),
+        async with AsyncExitStack() as stack:
+            server = await stack.enter_async_context(
+                deployment_process(data_dir, config=config)
+            )
+            clients = {
+                name: await stack.enter_async_context(_client(server, key))
+                for name, key in keys.items()
             }
-            alice = {"Authorization": f"Key {keys['alice']}"}
-            bob = {"Authorization": f"Key {keys['bob']}"}
-            async with (
-                aiohttp.ClientSession(headers=alice, **options) as first,
-                aiohttp.ClientSession(headers=bob, **options) as second,
-            ):
-                yield Bench(
-                    server,
-                    models,
-                    files,
-                    rows,
-                    table.name,
-                    phase_s,
-                    {"alice": first, "bob": second},
-                )
+            yield Bench(server, models, files, rows, table.name, phase_s, clients)
+
+
+def _client(server: DeploymentProcess, key: str) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        server.url,
+        headers={"Authorization": f"Key {key}"},
+        timeout=aiohttp.ClientTimeout(total=None),
+    )
 
 
 async def prototypes(bench: Bench) -> None:
@@ -214,8 +213,7 @@ async def prototypes(bench: Bench) -> None:
     print_phases(bench, phases)
     seconds = time.perf_counter() - started_s
     answered = bench.rows + PROTOTYPE_ROWS * len(took_s)
-    print(f"big job: {bench.rows:,} rows in {seconds:.0f} s", end="")
-    print(f" ({bench.rows / seconds:,.0f} rows/s, file and all)")
+    print(f"big job: {bench.rows:,} rows in {seconds:.0f} s, file and all")
     for name, now in cpu_s(bench).items():
         each_ms = 1e3 * (now - cpu_before[name]) / answered
         print(
@@ -236,8 +234,7 @@ async def _submit_prototypes(bench: Bench, took_s: list[float]) -> None:
     async def one(number: int) -> None:
         began_s = time.perf_counter()
         inputs = [f"prototype {number}, row {row}" for row in range(PROTOTYPE_ROWS)]
-        job_id = await bench.submit("bob", {"model": "wide", "inputs": inputs})
-        await bench.finished("bob", job_id)
+        await bench.run("bob", {"model": "wide", "inputs": inputs})
         took_s.append(time.perf_counter() - began_s)
 
     async with anyio.create_task_group() as tasks:
@@ -255,16 +252,17 @@ async def accounts(bench: Bench) -> None:
         await anyio.sleep(delay_s)
         inputs = [f"{account} {row}" for row in range(ACCOUNT_ROWS)]
         body = {"model": "narrow", "inputs": inputs, "job_priority": 1}
-        job_id = await bench.submit(account, body)
-        await bench.finished(account, job_id)
+        await bench.run(account, body)
         ended_s[account] = time.perf_counter() - started_s
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run, "alice", 0.0)
         tasks.start_soon(run, "bob", 1.0)
     first, last = sorted(ended_s.values())
-    print(f"finished after {first:.2f} s and {last:.2f} s", end="")
-    print(f" of the first submission: {1 - first / last:.1%} apart (asked for: 10 %)")
+    apart = f"{1 - first / last:.1%} apart (asked for: 10 %)"
+    print(
+        f"finished {first:.2f} s and {last:.2f} s after the first submission: {apart}"
+    )
 
 
 async def lag(bench: Bench) -> None:
@@ -278,15 +276,13 @@ async def lag(bench: Bench) -> None:
         while True:
             began_s = time.perf_counter()
             async with bench.clients["alice"].post(
-                "/v1/batch-inference",
-                data=body,
-                headers={"Content-Type": "application/json"},
+                "/v1/batch-inference", data=body
             ) as response:
                 response.raise_for_status()
                 job_id = (await response.json())["results"]
             seconds = time.perf_counter() - began_s
-            print(f"  {len(body) / 1e6:.0f} MB accepted after {seconds:.1f} s")
             counts["bodies"] += 1
+            print(f"  {len(body) / 1e6:.0f} MB accepted after {seconds:.1f} s")
             async with bench.clients["alice"].post(f"/v1/job-cancel/{job_id}"):
                 pass
 
@@ -320,10 +316,9 @@ def big_body() -> bytes:
 
 
 def cpu_s(bench: Bench) -> dict[str, float]:
-    """Processor time of both processes so far, in seconds."""
+    """Processor time of both processes so far."""
     found = {"deployment": bench.server.pid, "scripted endpoint": bench.models.pid}
-    times = {name: psutil.Process(pid).cpu_times() for name, pid in found.items()}
-    return {name: used.user + used.system for name, used in times.items()}
+    return {name: sum(psutil.Process(n).cpu_times()[:2]) for name, n in found.items()}
 
 
 def print_prototypes(took_s: list[float]) -> None:
@@ -332,9 +327,8 @@ def print_prototypes(took_s: list[float]) -> None:
         raise SystemExit("too few prototypes; give the big job more --rows")
     cuts = statistics.quantiles(took_s, n=20, method="inclusive")
     print(
-        f"{len(took_s)} prototypes of {PROTOTYPE_ROWS} rows: p50 {cuts[9]:.2f} s, "
-        f"p95 {cuts[18]:.2f} s, longest {max(took_s):.2f} s "
-        f"(asked for: p95 {2 + LATENCY_MS / 1e3:.1f} s)"
+        f"{len(took_s)} prototypes: p50 {cuts[9]:.2f} s, p95 {cuts[18]:.2f} s, longest "
+        f"{max(took_s):.2f} s (asked for: p95 {2 + LATENCY_MS / 1e3:.1f} s)"
     )
 
 
@@ -345,9 +339,9 @@ def print_phases(bench: Bench, phases: list[tuple[bool, float, float]]) -> None:
         done = bench.rows_at(to_s) - bench.rows_at(from_s)
         rates[with_them].append(done / (to_s - from_s))
     alone, beside = (statistics.mean(rates[key]) for key in (False, True))
-    for with_them, values in rates.items():
-        shown = " ".join(f"{rate:,.0f}" for rate in values)
-        print(f"rows/s of the big job {'with' if with_them else 'without'}: {shown}")
+    for with_them, name in ((False, "without"), (True, "with")):
+        shown = " ".join(f"{rate:,.0f}" for rate in rates[with_them])
+        print(f"rows/s of the big job {name}: {shown}")
     print(f"it loses {1 - beside / alone:.1%} (asked for: 10 %)")
 
 

@@ -21,6 +21,8 @@ MEANINGS: Mapping[ErrorKind, str] = {
     ErrorKind.UNREACHABLE: "no attempt got through to the endpoint",
     ErrorKind.RATE_LIMITED: "every attempt met the endpoint's rate limit",
     ErrorKind.SERVER_ERROR: "the last attempt ended in an error of the endpoint",
+    ErrorKind.JOB_FAILED: "the deployment's job with this row failed",
+    ErrorKind.NO_ANSWER: "the deployment's job ended without an answer for the row",
 }
 
 

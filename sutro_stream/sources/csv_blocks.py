@@ -28,6 +28,8 @@ from sutro_stream.sources.files import InputFile
 _BLOCK_BYTES = 1 << 20
 _MARK = b"\xef\xbb\xbf"
 _MIB = 1 << 20
+# The parser takes some kilobytes for each.
+_MOST_COLUMNS = 20_000
 
 
 @contextmanager
@@ -119,7 +121,10 @@ class CsvText:
             self._line += count_lines(block)
 
     def _names(self, record: bytes) -> list[str]:
-        places = [str(place) for place in range(self._grammar.fields(record))]
+        count = self._grammar.fields(record)
+        if count > _MOST_COLUMNS:
+            raise self._error(f"line {self._line}: more than {_MOST_COLUMNS} columns")
+        places = [str(place) for place in range(count)]
         cells = self._parse(record, places, places).to_pylist()[0]
         return [cells[place] or "" for place in places]
 

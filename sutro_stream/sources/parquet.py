@@ -257,7 +257,9 @@ def _largest_values(file: InputFile, metadata: Any, names: Sequence[str]) -> lis
     can hold more than there is memory in the world.
     """
     groups = range(metadata.num_row_groups)
-    shared = [_dictionaries(metadata.row_group(group), names) for group in groups]
+    schema = metadata.schema.to_arrow_schema()
+    texts = frozenset(name for name in names if _is_text(schema.field(name).type))
+    shared = [_dictionaries(metadata.row_group(group), texts) for group in groups]
     coded = sorted({name for found in shared for name in found})
     if not coded:
         return [0] * len(groups)
@@ -282,17 +284,24 @@ def _largest_value(parquet: Any, group: int, columns: Sequence[str]) -> int:
     )
 
 
-def _dictionaries(group: Any, names: Sequence[str]) -> list[str]:
-    """Columns of texts, not nested, that have a dictionary."""
+def _dictionaries(group: Any, texts: frozenset[str]) -> list[str]:
+    """Those of the columns that have a dictionary."""
     columns = [group.column(at) for at in range(group.num_columns)]
-    wanted = frozenset(names)
     return [
         column.path_in_schema
         for column in columns
-        if column.path_in_schema in wanted
-        and column.physical_type == "BYTE_ARRAY"
-        and column.has_dictionary_page
+        if column.path_in_schema in texts and column.has_dictionary_page
     ]
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    tests = (
+        *(pa.types.is_string, pa.types.is_large_string),
+        *(pa.types.is_binary, pa.types.is_large_binary),
+    )
+    return any(test(kind) for test in tests)
 
 
 def _probe(parquet: Any, names: Sequence[str]) -> float:

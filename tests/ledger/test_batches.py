@@ -56,6 +56,26 @@ async def test_rows_come_in_order_with_their_outcomes(
     assert sizes == [size] * (100 // size) + [100 % size] * (100 % size > 0)
 
 
+@pytest.mark.parametrize("span", [range(5, 6), range(20, 60), range(31, 100)])
+async def test_a_part_of_the_rows_can_be_read(
+    path: Path, work: WorkIdentity, answered: Make, span: range
+) -> None:
+    """Wherever it begins and ends in what was spooled; rows elsewhere may lack."""
+    async with open_ledger(path, work) as ledger:
+        for first, count in ((0, 31), (31, 2), (33, 67)):
+            await ledger.spool(first, rows(first, count))
+        for index in span:
+            ledger.record(index, 0, answered(index))
+        ids: list[int] = []
+        outcomes: list[Outcome] = []
+        async for first, records, found in ledger.batches(rows=10, span=span):
+            assert first == span.start + len(ids)
+            ids += records.column("id").to_pylist()
+            outcomes += found
+    assert ids == list(span)
+    assert outcomes == [answered(index) for index in span]
+
+
 async def test_no_rows_are_no_batches(path: Path, work: WorkIdentity) -> None:
     """An empty input makes an empty output."""
     async with open_ledger(path, work) as ledger:

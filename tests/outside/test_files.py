@@ -7,6 +7,7 @@ import io
 import random
 import struct
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -16,6 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from aiohttp import web
+
+from sutro_stream.sources.parquet import ParquetSource
 
 GROWTH_BYTES = 400 << 20
 ENDS_S = 40.0
@@ -178,11 +181,26 @@ FILES: dict[str, bytes] = {
     "encrypted.parquet": _ENCRYPTED,
     "cut.parquet": GOOD[:-20],
     "csv.parquet": b"text\nx\n",
-    "repeated.parquet": repeated("a" * (8 << 20), 60),
     "nulls.parquet": parquet(pa.nulls(2_000_000, pa.string())),
     "nested.parquet": parquet(pa.array([[["a"]]] * 10)),
     "binary.parquet": parquet(pa.array([b"\xff\xfe"] * 10)),
 }
+
+
+async def test_a_value_that_stands_in_every_row_is_read_a_few_rows_at_a_time(
+    tmp_path: Path,
+) -> None:
+    """However small the file and the rows before them are."""
+    path = tmp_path / "repeated.parquet"
+    path.write_bytes(repeated("a" * (8 << 20), 100_000))
+    assert path.stat().st_size < 10_000
+    async with ParquetSource(paths=[path]).open(None) as reader:
+        rows = 0
+        while rows < 150:
+            records = await reader.read()
+            assert records is not None
+            assert records.nbytes <= 64 << 20
+            rows += records.num_rows
 
 
 @pytest.fixture
@@ -200,6 +218,8 @@ async def shelf() -> AsyncIterator[str]:
             await response.prepare(request)
             while True:
                 await response.write(b"row\n" * 10_000)
+        if name not in FILES:
+            return web.Response(status=404)
         return web.Response(body=io.BytesIO(FILES[name]))
 
     runner = web.ServerRunner(web.Server(answer), shutdown_timeout=0.1)

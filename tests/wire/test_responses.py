@@ -92,8 +92,8 @@ def test_what_became_of_a_submission() -> None:
     """With the job inside, or beside."""
     body = {"status": "accepted", "job": {"job_id": "job-1"}}
     assert responses.parse_submission(json(body)).job_id == "job-1"
-    body = {"status": "INGESTING", "retryable": True, "job_id": None}
-    found = responses.parse_submission(json(body))
+    waiting = {"status": "INGESTING", "retryable": True, "job_id": None}
+    found = responses.parse_submission(json(waiting))
     assert (found.job_id, found.status, found.is_retryable) == (None, "INGESTING", True)
 
 
@@ -136,7 +136,7 @@ def test_anything_else_is_a_protocol_error(body: bytes) -> None:
         responses.parse_quotas,
     ):
         with pytest.raises(ProtocolError):
-            parse(body)  # type: ignore[operator]
+            parse(body)
 
 
 @pytest.mark.parametrize(
