@@ -74,6 +74,7 @@ class SentJobs:
             try:
                 self._read(file)
             except BaseException:
+                # Nobody else knows the file yet; an interrupt must not leak it.
                 file.close()
                 raise
             self._file = file

@@ -311,6 +311,7 @@ class HedgedResponder:
                 self._budget.forfeit()
             return error
         except BaseException:
+            # The loser of two requests is cancelled, and counted as such.
             self._cancelled += 1
             raise
         finally:

@@ -128,6 +128,7 @@ class FairSlots:
         try:
             await event.wait()
         except BaseException:
+            # Cancelled: a slot that was given meanwhile must not be lost.
             if event.is_set():
                 self._release()
             else:

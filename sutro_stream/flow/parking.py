@@ -32,6 +32,7 @@ class Parking:
         try:
             await event.wait()
         except BaseException:
+            # Cancelled: a wake-up that was given meanwhile must not be lost.
             if event.is_set():
                 self.wake(1)
             else:

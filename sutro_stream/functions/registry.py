@@ -237,6 +237,7 @@ def _put(path: Path, value: Mapping[str, Any]) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
+        # Whatever stops it, an interrupt too, leaves no half file.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise

@@ -83,6 +83,7 @@ class Database:
                 yield self._writer
                 self._writer.execute("COMMIT")
             except BaseException:
+                # Whatever leaves, the next writer must not find it open.
                 # After a full disk it is rolled back already.
                 with suppress(sqlite3.Error):
                     self._writer.execute("ROLLBACK")

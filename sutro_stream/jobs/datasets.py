@@ -92,6 +92,7 @@ class DatasetStore:
                 number = _insert(connection, account, dataset_id, file, found.schema)
                 moved.to(self._path(dataset_id, number))
         except BaseException:
+            # Whatever undid the record, the file must not stay without one.
             moved.back()
             raise
         return file

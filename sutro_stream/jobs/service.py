@@ -224,6 +224,7 @@ class Service:
         try:
             is_kept = await to_thread.run_sync(add)
         except BaseException:
+            # Not kept, or cancelled before it could be: its rows are of no use.
             await self._submitter.drop(job)
             raise
         if not is_kept:

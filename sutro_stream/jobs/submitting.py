@@ -108,6 +108,7 @@ class Submitter:
                 most_rows=self._quotas[job.spec.priority].rows,
             )
         except BaseException:
+            # Refused, or the client left: nobody will ask for these rows.
             await self.drop(job)
             raise
         return stored.rows
