@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import errno
-import math
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 import aiohttp
 
@@ -23,6 +20,7 @@ from sutro_stream.errors import (
     ServiceError,
     TransportError,
 )
+from sutro_stream.flow.retry_after import retry_after_s
 from sutro_stream.wire.refusal import parse_refusal
 
 _QUOTA_CODES = frozenset({"quota_exceeded", "insufficient_quota"})
@@ -43,7 +41,7 @@ def refusal_error(
     code = refusal.code
     said = "" if refusal.detail is None else f": {refusal.detail}"
     asked = "" if refusal.request_id is None else f" ({refusal.request_id})"
-    wait_s = _retry_after_s(headers.get("Retry-After"))
+    wait_s = retry_after_s(headers.get("Retry-After"))
     message = f"{where} answered HTTP {status}{said}{asked}"
     if status in range(300, 400):
         return ProtocolError(
@@ -103,20 +101,3 @@ def _os_reason(error: OSError) -> str:
     known = error.errno in errno.errorcode
     text = os.strerror(error.errno) if known and error.errno else error.strerror
     return (text or type(error).__name__).lower()
-
-
-def _retry_after_s(value: str | None) -> float | None:
-    """Seconds of a `Retry-After` header, given as a number or a date."""
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            moment = parsedate_to_datetime(value)
-        except ValueError:
-            return None
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        seconds = (moment - datetime.now(UTC)).total_seconds()
-    return max(0.0, seconds) if math.isfinite(seconds) else None

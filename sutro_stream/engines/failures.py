@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import re
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import orjson
@@ -20,6 +17,7 @@ from sutro_stream.errors import (
     RateLimitedError,
     ServiceError,
 )
+from sutro_stream.flow.retry_after import retry_after_s
 
 _SHOWN_CHARACTERS = 200
 _SCANNED_CHARACTERS = 2000
@@ -118,23 +116,6 @@ def error_detail(body: bytes) -> dict[str, Any]:
     if isinstance(error, dict):
         return error
     return {"message": error} if isinstance(error, str) else data
-
-
-def retry_after_s(value: str | None) -> float | None:
-    """Seconds of a `Retry-After` header, given as a number or a date."""
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            moment = parsedate_to_datetime(value)
-        except ValueError:
-            return None
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        seconds = (moment - datetime.now(UTC)).total_seconds()
-    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def _code(detail: dict[str, Any]) -> str | None:
