@@ -3,10 +3,17 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 HERE = Path(__file__).parent
 # Whose tests share servers that take long to start.
 ROOMS_TOGETHER = ("sdk", "outside")
+
+# The same examples on every run, so that a change is judged by what it changed;
+# `--hypothesis-profile wandering` looks for others.
+settings.register_profile("repeatable", derandomize=True)
+settings.register_profile("wandering", derandomize=False)
+settings.load_profile("repeatable")
 
 pytest.register_assert_rewrite(
     "sutro_stream.testing.engine_suite",

@@ -27,7 +27,7 @@ def sign(secret: bytes, *, method: str, key: str, expires_at: int) -> str:
     # The key comes last and the others hold no line break, so no two sets of
     # arguments give the same text.
     text = f"{_PURPOSE}\n{method.upper()}\n{expires_at}\n{key}"
-    digest = hmac.new(secret, text.encode(), hashlib.sha256).digest()
+    digest = hmac.new(secret, _bytes(text), hashlib.sha256).digest()
     return urlsafe_b64encode(digest).decode().rstrip("=")
 
 
@@ -53,5 +53,10 @@ def verify(
         now: Seconds since 1970.
     """
     expected = sign(secret, method=method, key=key, expires_at=expires_at)
-    given = signature.encode("utf-8", "surrogateescape")
-    return hmac.compare_digest(expected.encode(), given) and now < expires_at
+    right = hmac.compare_digest(expected.encode(), _bytes(signature))
+    return right and now < expires_at
+
+
+def _bytes(text: str) -> bytes:
+    # Lone surrogates, which a decoded query can hold, are text like any other here.
+    return text.encode("utf-8", "surrogatepass")
