@@ -112,7 +112,7 @@ def _with_log(
     in_flight = in_flight_calls(blob)
     seen: set[int] = set()
     for number, file in segments:
-        for chunk in read_segment(file) if number > last else ():
+        for chunk in read_segment(file, is_own=False) if number > last else ():
             ends = (frame.first_index + frame.rows for frame in chunk.frames)
             spooled = max(spooled, max(ends, default=0))
             found = chunk.new_records(connection, highest=highest)

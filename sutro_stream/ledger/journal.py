@@ -63,14 +63,18 @@ class Journal:
     def begin(self, run: Callable[[sqlite3.Connection, Totals], Totals]) -> None:
         """Begin a run, after everything that earlier ones left is taken over."""
         for number in self._files.segments():
-            self.take_over(number)
+            self.take_over(number, is_own=False)
         with self._running, store_errors(self._files.main):
             with transaction(self._connection):
                 self._totals = run(self._connection, self._totals)
             self._in_flight.clear()
 
-    def take_over(self, number: int) -> None:
+    def take_over(self, number: int, *, is_own: bool = True) -> None:
         """Take over a segment of the log and remove it; others go before it.
+
+        Args:
+            number: Of the segment.
+            is_own: Whether this process wrote it.
 
         Raises:
             StoreError: It could not be taken over, and stays.
@@ -79,7 +83,7 @@ class Journal:
             if self._is_closed:
                 return
             if number > self._last_segment:
-                self._take_over(number)
+                self._take_over(number, is_own=is_own)
             # Its rows must be on the disk before it goes.
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             self._files.segment(number).unlink(missing_ok=True)
@@ -108,7 +112,7 @@ class Journal:
             (now(),),
         )
 
-    def _take_over(self, number: int) -> None:
+    def _take_over(self, number: int, *, is_own: bool) -> None:
         # New objects, which take the place of the old ones once they are true.
         totals = replace(self._totals, failed=Counter(self._totals.failed))
         in_flight = dict(self._in_flight)
@@ -116,7 +120,7 @@ class Journal:
             self._files.segment(number).open("rb") as file,
             transaction(self._connection),
         ):
-            for chunk in read_segment(file):
+            for chunk in read_segment(file, is_own=is_own):
                 new = chunk.new_records(self._connection, highest=totals.highest)
                 chunk.count_requests(in_flight, new)
                 enlist(self._connection, chunk.frames)

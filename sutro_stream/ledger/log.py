@@ -8,19 +8,21 @@ kept all the while. So the database takes over a segment of the log at a time, i
 background (see `journal`).
 
 A segment is a line that names its format, then frames: length and checksum of an
-entry, and the entry. A frame cut short by a crash ends its segment.
+entry, and the entry. A frame cut short by a crash ends its segment. The checksum of an
+outcome goes on from the one that the database keeps beside its body, so that what was
+just written need not be gone over twice.
 """
 
 from __future__ import annotations
 
 import struct
-import zlib
 from contextlib import suppress
+from zlib import crc32
 
 from sutro_stream.errors import StoreError
 from sutro_stream.ledger.appending import AppendedFile
 from sutro_stream.ledger.database import Files, unusable
-from sutro_stream.ledger.encoding import Shared, encode, encode_shared
+from sutro_stream.ledger.encoding import Shared, checksum, encode, encode_shared
 from sutro_stream.ledger.spool import Frame
 from sutro_stream.values.outcomes import Outcome
 
@@ -28,7 +30,7 @@ from sutro_stream.values.outcomes import Outcome
 SEGMENT_BYTES = 4 << 20
 _SPARE_BYTES = 64 << 10
 
-HEADER = b"sutro-stream ledger log 1\n"
+HEADER = b"sutro-stream ledger log 2\n"
 FRAME = struct.Struct("<II")
 # Index, digest, attempts, tokens in, tokens out, leader or -1, length of the kind.
 RECORD = struct.Struct("<cqqqqqqB")
@@ -87,6 +89,8 @@ class Log:
         Raises:
             StoreError: It could not be written.
         """
+        if self._refusal is not None:
+            self.check()
         error = outcome.error
         kind = b"" if error is None else error.kind.encode()
         input_tokens = output_tokens = 0
@@ -96,9 +100,10 @@ class Log:
                 body = encode_shared(shared)
             else:
                 body = encode(outcome)
-                if outcome.answer is not None and outcome.answer.usage is not None:
-                    input_tokens = outcome.answer.usage.input_tokens
-                    output_tokens = outcome.answer.usage.output_tokens
+                answer = outcome.answer
+                if answer is not None and answer.usage is not None:
+                    input_tokens = answer.usage.input_tokens
+                    output_tokens = answer.usage.output_tokens
             head = RECORD.pack(
                 IS_RECORD,
                 index,
@@ -112,24 +117,31 @@ class Log:
         except (TypeError, ValueError, struct.error) as reason:
             message = f"the outcome of row {index} cannot be written ({reason})"
             raise unusable(self._files.main, message) from reason
-        self._append(head + kind, body)
+        frame = FRAME.pack(
+            len(head) + len(kind) + len(body),
+            crc32(kind, crc32(head, checksum(index, digest, body))),
+        )
+        self._append(b"".join((frame, head, kind, body)))
 
     def asked(self, index: int) -> None:
         """Append that a request goes out."""
-        self._append(ASKED.pack(IS_ASKED, index))
+        if self._refusal is not None:
+            self.check()
+        entry = ASKED.pack(IS_ASKED, index)
+        self._append(FRAME.pack(ASKED.size, crc32(entry)) + entry)
 
     def spooled(self, frame: Frame) -> None:
         """Append where input rows lie."""
-        self._append(
-            SPOOLED.pack(
-                IS_SPOOLED,
-                frame.first_index,
-                frame.rows,
-                frame.position,
-                frame.length,
-                frame.checksum,
-            )
+        self.check()
+        entry = SPOOLED.pack(
+            IS_SPOOLED,
+            frame.first_index,
+            frame.rows,
+            frame.position,
+            frame.length,
+            frame.checksum,
         )
+        self._append(FRAME.pack(len(entry), crc32(entry)) + entry)
 
     def rotate(self) -> None:
         """Begin a new segment, unless this one is empty."""
@@ -160,13 +172,9 @@ class Log:
             raise self._failed(error) from error
         return file
 
-    def _append(self, head: bytes, body: bytes = b"") -> None:
-        if self._refusal is not None:
-            self.check()
-        size = len(head) + len(body)
-        checksum = zlib.crc32(body, zlib.crc32(head))
+    def _append(self, data: bytes) -> None:
         try:
-            self._file.append(b"".join((FRAME.pack(size, checksum), head, body)))
+            self._file.append(data)
         except OSError as error:
             raise self._failed(error) from error
 

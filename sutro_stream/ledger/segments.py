@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO
+from zlib import crc32
 
 import orjson
 
@@ -17,7 +17,7 @@ from sutro_stream.ledger.log import (
     FRAME,
     HEADER,
     IS_ASKED,
-    IS_SPOOLED,
+    IS_RECORD,
     RECORD,
     SPOOLED,
 )
@@ -29,7 +29,7 @@ from sutro_stream.ledger.statements import numbers
 _CHUNK_ROWS = 4_096
 _CHUNK_BYTES = 4 << 20
 
-_IS_ASKED, _IS_SPOOLED = IS_ASKED[0], IS_SPOOLED[0]
+_IS_ASKED, _IS_RECORD = IS_ASKED[0], IS_RECORD[0]
 _ROW = struct.Struct("<q")
 
 
@@ -101,36 +101,52 @@ def spent_before(
     return dict(zip(found[::2], found[1::2], strict=True))
 
 
-def read_segment(file: IO[bytes]) -> Iterator[Chunk]:
+def read_segment(file: IO[bytes], *, is_own: bool) -> Iterator[Chunk]:
     """The entries of a segment, up to the first that is not whole.
 
-    A crash of the machine can leave zeros in place of what was written last.
+    Args:
+        file: The segment.
+        is_own: Whether it was written by this process, so that it is whole. What a
+            crash left is checked: one of the machine can leave zeros, or parts, in
+            place of what was written last.
     """
     data = file.read()
-    at = len(HEADER) if data.startswith(HEADER) else len(data)
+    at, end = _entries(data)
     chunk, size = Chunk(), 0
+    records, asked, asked_after = chunk.records, chunk.asked, chunk.asked_after
     # As little as can be for each entry: there are two for every row.
-    unpack, crc32, width = FRAME.unpack_from, zlib.crc32, FRAME.size
-    while at + width < len(data):
+    unpack, unpack_row, width = FRAME.unpack_from, _ROW.unpack_from, FRAME.size
+    while at + width < end:
         length, expected = unpack(data, at)
-        at += width + length
-        entry = data[at - length : at]
-        if not length or len(entry) < length or crc32(entry) != expected:
+        start = at + width
+        at = start + length
+        if not length or at > end:
             break
-        kind = entry[0]
-        if kind == _IS_ASKED:
-            (row,) = _ROW.unpack_from(entry, 1)
-            (chunk.asked_after if row in chunk.records else chunk.asked).append(row)
-        elif kind == _IS_SPOOLED:
-            chunk.frames.append(_frame(entry))
-        else:
-            record = _record(entry)
-            if chunk.records.setdefault(record[0], record) is record:
+        kind = data[start]
+        if kind == _IS_RECORD:
+            record = _record(data, start, at, None if is_own else expected)
+            if record is None:
+                break
+            if records.setdefault(record[0], record) is record:
                 size += length
-                if len(chunk.records) >= _CHUNK_ROWS or size >= _CHUNK_BYTES:
+                if len(records) >= _CHUNK_ROWS or size >= _CHUNK_BYTES:
                     yield chunk
                     chunk, size = Chunk(), 0
+                    records = chunk.records
+                    asked, asked_after = chunk.asked, chunk.asked_after
+        elif not is_own and crc32(data[start:at]) != expected:
+            break
+        elif kind == _IS_ASKED:
+            (row,) = unpack_row(data, start + 1)
+            (asked_after if row in records else asked).append(row)
+        else:
+            chunk.frames.append(_frame(data[start:at]))
     yield chunk
+
+
+def _entries(data: bytes) -> tuple[int, int]:
+    """Where entries begin, and the end; nothing in what is no segment."""
+    return (len(HEADER) if data.startswith(HEADER) else len(data)), len(data)
 
 
 def _frame(entry: bytes) -> Frame:
@@ -144,17 +160,33 @@ def _frame(entry: bytes) -> Frame:
     )
 
 
-def _record(entry: bytes) -> Record:
-    _, row, digest, attempts, inputs, outputs, leader, size = RECORD.unpack_from(entry)
-    body = entry[RECORD.size + size :]
+def _record(data: bytes, start: int, end: int, expected: int | None) -> Record | None:
+    """The outcome that lies there, `None` if it is not the one written.
+
+    Args:
+        data: The segment.
+        start: First byte of the entry.
+        end: Behind its last byte.
+        expected: Checksum of the entry, `None` to trust it.
+    """
+    if end - start < RECORD.size:
+        return None
+    _, row, digest, attempts, inputs, outputs, leader, size = RECORD.unpack_from(
+        data, start
+    )
+    begin = start + RECORD.size + size
+    body = data[begin:end]
+    known = checksum(row, digest, body)
+    if expected is not None and crc32(data[start:begin], known) != expected:
+        return None
     return Record(
         row,
         digest,
-        entry[RECORD.size : RECORD.size + size].decode() if size else None,
+        data[begin - size : begin].decode() if size else None,
         attempts,
         inputs,
         outputs,
         None if leader < 0 else leader,
-        checksum(row, digest, body),
+        known,
         body,
     )

@@ -46,7 +46,7 @@ def answered(index, size):
 # Long answers fill segments of the log fast, so that many are taken over meanwhile.
 RECORDING = """
 async def main(path, size, first):
-    async with open_ledger(path, WORK) as ledger:
+    async with open_ledger(path, WORK, segments_left=1) as ledger:
         index = first
         while True:
             batch = pa.record_batch({"id": range(index, index + 50)})

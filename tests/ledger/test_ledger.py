@@ -148,6 +148,19 @@ async def test_outcomes_larger_than_a_segment_pass(
         assert len(found) == 4
 
 
+async def test_old_segments_are_taken_over_in_the_background(
+    path: Path, work: WorkIdentity, answered: Make
+) -> None:
+    """So that the log does not grow without bound while nobody reads."""
+    async with open_ledger(path, work, segments_left=2) as ledger:
+        for index in range(20):
+            ledger.record(index, 0, answered(index, size=1_000_000))
+        with anyio.fail_after(30):
+            while ledger.statistics().rows < 8:  # noqa: ASYNC110 - by a thread
+                await anyio.sleep(0.01)
+        assert await known(ledger, count=1) == {0: answered(0, size=1_000_000)}
+
+
 async def test_an_outcome_that_cannot_be_written_is_refused(
     path: Path, work: WorkIdentity, answered: Make
 ) -> None:
