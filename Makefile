@@ -4,6 +4,7 @@
 #   make demo PYTHON=python3.12     choose the interpreter that .venv is made with
 
 PYTHON ?=
+LANES ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -18,26 +19,31 @@ SDK_VENV := .venv-sdk
 SDK := $(SDK_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check build clean
+.PHONY: help demo test check bench build clean
 
 help:
 	@echo 'make demo    answer the example reviews with the embedded model'
 	@echo 'make test    run the tests'
 	@echo 'make check   lint, format, types, imports'
+	@echo 'make bench   measure, beside other libraries (LANES=1,3 for some lanes)'
 	@echo 'make build   build the wheel into dist/'
 	@echo 'make clean   remove .venv and everything that was made'
 
 demo: $(LOCAL) $(MODEL)
 	@$(BIN)/python examples/demo.py
 
+# Bytecode is kept whatever the environment says: the tests start a hundred processes.
 test: $(DEV) $(MODEL) $(SDK)
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --maxprocesses 4
 
 check: $(DEV)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: $(DEV) $(MODEL)
+	$(BIN)/python benchmarks/suite.py --lanes='$(LANES)'
 
 build: $(DEV)
 	$(BIN)/python -m build --wheel

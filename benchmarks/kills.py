@@ -131,10 +131,14 @@ async def _peer(peer: Peer) -> None:
         output = Path(name) / "out.jsonl"
         async with chat_server_process(*_SERVER) as server:
             command = peer_command(
-                peer, server.base_url, rows=ROWS, concurrency=CONCURRENCY
+                peer,
+                server.base_url,
+                rows=ROWS,
+                concurrency=CONCURRENCY,
+                output=output,
             )
             async with await anyio.open_process(
-                [*command, str(output)],
+                command,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             ) as process:
@@ -150,5 +154,5 @@ async def _peer(peer: Peer) -> None:
             seen = await server.statistics()
     print(
         f"{peer.name}, one kill half-way: {run.answered:,} rows answered, "
-        f"{seen.repeated:,} asked more than once (warming up is one)"
+        f"{seen.repeated:,} asked more than once (warming up is two)"
     )

@@ -101,7 +101,7 @@ async def peer_lap(
             peer, server.base_url, rows=rows, concurrency=concurrency, output=None
         )
         seen = await server.statistics()
-    name = f"{peer.name} {peer.packages[0].partition('==')[2]}"
+    name = f"{peer.name} {peer.version}"
     return Lap(name, rows, run.answered, run.seconds, seen)
 
 

@@ -6,21 +6,37 @@ import os
 import platform
 import resource
 import sys
+import time
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 PACKAGES = ("sutro-stream", "aiohttp", "anyio", "orjson", "pyarrow", "uvloop")
 
 
 def describe() -> str:
     """A few lines to stand above the figures."""
-    versions = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
+    known = facts()
+    versions = ", ".join(f"{name} {v}" for name, v in known["versions"].items())
     return (
-        f"machine  {_processor()}, {os.cpu_count()} cores, {platform.platform()}\n"
-        f"python   {platform.python_version()}\n"
+        f"machine  {known['processor']}, {known['cores']} cores, {known['platform']}\n"
+        f"python   {known['python']}\n"
         f"versions {versions}\n"
-        f"command  python {' '.join(sys.argv)}"
+        f"command  {known['command']}"
     )
+
+
+def facts() -> dict[str, Any]:
+    """The same, one by one."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "command": f"python {' '.join(_relative(word) for word in sys.argv)}",
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
 
 
 def peak_rss_mb() -> float:
@@ -38,6 +54,13 @@ def cpu_s() -> float:
     """Processor time of this process so far, in seconds."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
+
+
+def _relative(word: str) -> str:
+    """A path below the folder one is in, without what lies above it."""
+    path = Path(word)
+    below = path.is_absolute() and path.is_relative_to(Path.cwd())
+    return str(path.relative_to(Path.cwd())) if below else word
 
 
 def _version(name: str) -> str:

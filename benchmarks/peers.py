@@ -6,48 +6,105 @@ is left out, with the reason.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import anyio
 from anyio.abc import Process
+from systems.child import Work
 
 _INSTALL_S = 600
 _RUN_S = 300
-_READY = b"ready"
+_RETRIES = 4  # five requests for a row at most, as ours by default
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
     """Another library.
 
     Attributes:
-        name: As it is shown, with its settings.
-        packages: What its environment holds, pinned.
-        script: Runs it; see `peer_openai.py`.
+        name: As it is shown, without its version.
+        key: Of its environment and of its program, `systems/peer_KEY.py`.
+        packages: What its environment holds, pinned; the library comes first.
         resumes: Whether it goes on after a crash.
+        is_fault_lane: Whether `faults.py` and `kills.py` run it as well.
     """
 
     name: str
+    key: str
     packages: tuple[str, ...]
-    script: str
     resumes: bool = False
+    is_fault_lane: bool = False
+
+    @property
+    def version(self) -> str:
+        """Of the library."""
+        return self.packages[0].partition("==")[2]
 
     @property
     def folder(self) -> Path:
         """Its environment."""
-        return cache_folder() / "-".join(self.packages).replace("=", "")
+        digest = hashlib.sha256(" ".join(self.packages).encode()).hexdigest()
+        return cache_folder() / f"{self.key}-{digest[:8]}"
 
+    @property
+    def python(self) -> Path:
+        """Its interpreter."""
+        if sys.platform == "win32":
+            return self.folder / "Scripts" / "python.exe"
+        return self.folder / "bin" / "python"
+
+
+_OPENAI = "openai==3.54.0"
+_AIOHTTP = "aiohttp==3.14.5"
 
 PEERS = (
-    Peer("AsyncOpenAI + gather", ("openai==3.54.0",), "peer_openai.py"),
-    Peer("flexllm", ("flexllm==0.17.10",), "peer_flexllm.py", resumes=True),
+    Peer(
+        name="AsyncOpenAI + gather",
+        key="openai",
+        packages=(_OPENAI,),
+        is_fault_lane=True,
+    ),
+    Peer(
+        name="flexllm",
+        key="flexllm",
+        packages=("flexllm==0.17.10",),
+        resumes=True,
+        is_fault_lane=True,
+    ),
+    # aiofiles and httpx: what its inference needs and does not declare. Without one it
+    # waits for ever, without the other it loses every answer and reports success.
+    Peer(
+        name="datatrove",
+        key="datatrove",
+        packages=(
+            "datatrove[io,processing]==0.10.1",
+            _AIOHTTP,
+            "aiofiles==25.1.0",
+            "httpx==0.28.1",
+        ),
+    ),
+    Peer(
+        name="Ray Data",
+        key="ray",
+        packages=("ray[data]==2.60.0", _AIOHTTP, _OPENAI, "pandas"),
+    ),
+    Peer(name="Curator", key="curator", packages=("bespokelabs-curator==0.1.31",)),
+    Peer(name="litellm", key="litellm", packages=("litellm==1.106.0",)),
+    Peer(
+        name="Daft prompt",
+        key="daft",
+        packages=("daft==0.7.26", _OPENAI, "pydantic==2.14.3", "numpy"),
+    ),
 )
+# Draws the suite's pictures.
+CHARTS = Peer(name="matplotlib", key="charts", packages=("matplotlib==3.11.2",))
 
 
 @dataclass(frozen=True)
@@ -70,10 +127,12 @@ def cache_folder() -> Path:
 
 
 def installed() -> list[Peer]:
-    """The peers that can be run; those that cannot are named with the reason."""
+    """Peers of the fault lanes; those that cannot be run are named with the reason."""
     usable = []
     for peer in PEERS:
-        reason = _missing(peer)
+        if not peer.is_fault_lane:
+            continue
+        reason = why_missing(peer)
         if reason is None:
             usable.append(peer)
         else:
@@ -93,9 +152,9 @@ async def run_peer(
         concurrency: Requests in flight.
         output: File that it may resume from, `None` for none.
     """
-    command = peer_command(peer, base_url, rows=rows, concurrency=concurrency)
-    if output is not None:
-        command.append(str(output))
+    command = peer_command(
+        peer, base_url, rows=rows, concurrency=concurrency, output=output
+    )
     with anyio.fail_after(_RUN_S):
         done = await anyio.run_process(command, stderr=subprocess.DEVNULL)
     found = json.loads(done.stdout.splitlines()[-1])
@@ -109,21 +168,37 @@ async def kill_peer(process: Process) -> None:
 
 
 def peer_command(
-    peer: Peer, base_url: str, *, rows: int, concurrency: int
+    peer: Peer, base_url: str, *, rows: int, concurrency: int, output: Path | None
 ) -> list[str]:
-    """How it is started."""
-    script = Path(__file__).with_name(peer.script)
-    return [str(_python(peer)), str(script), base_url, str(rows), str(concurrency)]
+    """How it is started, over rows that have each a prompt of its own."""
+    prompts = cache_folder() / f"texts-{rows}.txt"
+    prompts.write_text("".join(f"text {number}\n" for number in range(rows)))
+    work = Work(
+        base_url=base_url,
+        rows=rows,
+        concurrency=concurrency,
+        table="",
+        prompts_file=str(prompts),
+        folder="",
+        warm_rows=1,
+        options={
+            "retries": _RETRIES,
+            "output": None if output is None else str(output),
+        },
+    )
+    path = f"PYTHONPATH={Path(__file__).parent}"
+    module = f"systems.peer_{peer.key}"
+    return ["env", path, str(peer.python), "-m", module, json.dumps(asdict(work))]
 
 
-def _missing(peer: Peer) -> str | None:
+def why_missing(peer: Peer) -> str | None:
     """Why it cannot be run; installs it when it is not there yet."""
     ready = peer.folder / "ready"
     if ready.exists():
         return None
     print(f"installing {peer.name} into {peer.folder}", flush=True)
     started_s = time.monotonic()
-    install = [str(_python(peer)), "-m", "pip", "install", "--quiet", *peer.packages]
+    install = [str(peer.python), "-m", "pip", "install", "--quiet", *peer.packages]
     try:
         for command in ([sys.executable, "-m", "venv", str(peer.folder)], install):
             left_s = _INSTALL_S - (time.monotonic() - started_s)
@@ -134,13 +209,10 @@ def _missing(peer: Peer) -> str | None:
     except subprocess.TimeoutExpired:
         return f"not installed within {_INSTALL_S} seconds"
     # Lazy compilation would make its first run look slower than it is.
-    compiling = [str(_python(peer)), "-m", "compileall", "-q", str(peer.folder)]
+    compiling = [str(peer.python), "-m", "compileall", "-q", str(peer.folder)]
     subprocess.run(compiling, check=False, capture_output=True)
-    ready.touch()
+    frozen = subprocess.run(
+        [str(peer.python), "-m", "pip", "freeze"], check=False, capture_output=True
+    )
+    ready.write_bytes(frozen.stdout)
     return None
-
-
-def _python(peer: Peer) -> Path:
-    if sys.platform == "win32":
-        return peer.folder / "Scripts" / "python.exe"
-    return peer.folder / "bin" / "python"

@@ -1,0 +1,1 @@
+"""The lanes of the suite, one file each."""

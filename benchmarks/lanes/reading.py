@@ -1,0 +1,95 @@
+"""Lane 5: reading files and rendering prompts."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from data import table_file
+from rig.plan import Lane, Plan
+from rig.processes import run_program
+from rig.report import Report
+from systems.child import Work
+
+_PARQUET_ROWS = 3_000_000
+_CSV_ROWS = 1_000_000
+_PARQUET = "reading Parquet"
+_CSV = "reading CSV"
+_RENDERING = "rendering three fields, from memory"
+_OURS, _OURS_RENDERED = "sutro_stream", "sutro_stream, and rendered"
+_ARROW = "pyarrow"
+_LANES: Mapping[str, Mapping[str, str]] = {
+    _PARQUET: {
+        _ARROW: "arrow_parquet",
+        _OURS: "our_scan",
+        _OURS_RENDERED: "our_prompts",
+        "polars, collected": "polars_parquet",
+        "polars, and rendered": "polars_rendered",
+    },
+    _CSV: {
+        _ARROW: "arrow_csv",
+        _OURS: "our_scan",
+        _OURS_RENDERED: "our_prompts",
+        "polars, collected": "polars_csv",
+        "csv.DictReader": "python_csv",
+    },
+    _RENDERING: {
+        "pyarrow's kernel": "arrow_rendering",
+        _OURS: "our_rendering",
+        "f-strings over dicts": "python_rendering",
+    },
+}
+
+
+def run(plan: Plan, report: Report) -> None:
+    """Measure."""
+    parquet = table_file(plan.folder, plan.rows(_PARQUET_ROWS), ".parquet")
+    csv = table_file(plan.folder, plan.rows(_CSV_ROWS), ".csv")
+    report.settings = {"repeats": plan.repeats, "columns": 3}
+    for name, systems in _LANES.items():
+        path = csv if name == _CSV else parquet
+        rows = plan.rows(_CSV_ROWS if name == _CSV else _PARQUET_ROWS)
+        table = report.tables.setdefault(name, {})
+        for _ in range(plan.repeats):
+            for system, what in systems.items():
+                lap = _lap(path, rows, what)
+                table.setdefault(system, []).append(lap)
+                rate = lap["rows_per_s"]
+                print(f"  {name:36} {system:28} {rate:>12,.0f} rows/s", flush=True)
+    for name in (_PARQUET, _CSV):
+        for ours in (_OURS, _OURS_RENDERED):
+            ratio = report.ratio(name, ours, _ARROW)
+            report.aim(f"{name}: {ours} / {_ARROW}", ratio, 0.7, "at least")
+    rendered = report.median(_RENDERING, _OURS, "rows_per_s")
+    in_millions = None if rendered is None else rendered / 1e6
+    report.aim("rendering, million rows/s", in_millions, 3.0, "at least")
+    report.show({"rows_per_s": ",.0f", "cpu_us_per_row": ",.3f", "peak_rss_mb": ",.0f"})
+
+
+def _lap(path: Path, rows: int, what: str) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        work = Work(
+            base_url="",
+            rows=rows,
+            concurrency=0,
+            table=str(path),
+            prompts_file="",
+            folder=folder,
+            warm_rows=0,
+            options={"what": what},
+        )
+        told = run_program("reading", work).told
+    if told["answered"] != rows:
+        raise SystemExit(f"{what}: {told['answered']} of {rows} rows")
+    return {
+        "rows": rows,
+        "rows_per_s": rows / told["seconds"],
+        "cpu_us_per_row": 1e6 * told["cpu_s"] / rows,
+        "peak_rss_mb": told["peak_rss_mb"],
+    }
+
+
+LANE = Lane(
+    number=5, name="reading", title="reading files and rendering prompts", run=run
+)

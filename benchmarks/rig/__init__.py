@@ -1,0 +1,1 @@
+"""What the lanes of the suite share: endpoints, runs, figures and how they are told."""

@@ -1,0 +1,71 @@
+"""Who is measured at an endpoint: ours, bare clients, peers."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from peers import Peer
+
+import sutro_stream as ss
+from rig.laps import System
+
+OURS = "sutro_stream"
+PERSON = "aiohttp pool, as written"
+TUNED = "aiohttp pool, tuned"
+WIRE = "bare protocol pool"
+EVERYTHING: Mapping[str, Any] = {"form": "file", "ordered": True, "schema": True}
+
+
+def has_fast_transport() -> bool:
+    """Whether the library has its own transport as well."""
+    return "transport" in inspect.signature(ss.ChatEngine).parameters
+
+
+def ours(name: str, rows: int, *, fast: bool = False, **options: Any) -> System:
+    """The library; `options` as in `systems/ours.py`."""
+    if fast:
+        options["transport"] = "fast"
+    return System(name=f"{OURS}, {name}", module="ours", rows=rows, options=options)
+
+
+def person(rows: int) -> System:
+    """A pool over aiohttp as a person writes it."""
+    return System(
+        name=PERSON, module="aiohttp_pool", rows=rows, options={"tuned": False}
+    )
+
+
+def tuned(rows: int) -> System:
+    """A pool over aiohttp with every trick."""
+    return System(name=TUNED, module="aiohttp_pool", rows=rows, options={"tuned": True})
+
+
+def wire(rows: int) -> System:
+    """The limit for a client in Python."""
+    return System(name=WIRE, module="protocol_pool", rows=rows)
+
+
+def peer_systems(peer: Peer, rows: int, laps: int | None) -> list[System]:
+    """A peer, once for each way it has."""
+    ways: Mapping[str, Mapping[str, object]] = {peer.name: {}}
+    if peer.key == "ray":
+        ways = {
+            f"{peer.name}, async actor": {"way": "actor"},
+            f"{peer.name}, HTTP processor": {"way": "processor"},
+        }
+    return [
+        System(
+            name=name,
+            module=f"peer_{peer.key}",
+            rows=rows,
+            options=options,
+            python=peer.python,
+            version=peer.version,
+            laps=laps,
+            is_peer=True,
+            whole_tree=peer.key in ("ray", "curator"),
+        )
+        for name, options in ways.items()
+    ]

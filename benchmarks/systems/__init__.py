@@ -1,0 +1,1 @@
+"""Whoever is measured: one program each, see `child.py`."""
