@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import click
 
 from sutro_stream import __version__
+from sutro_stream.cli.bench import bench
 from sutro_stream.cli.functions import functions
 from sutro_stream.cli.jobs import jobs
 from sutro_stream.cli.keys import keys
@@ -39,6 +40,7 @@ commands.add_command(serve)
 commands.add_command(keys)
 commands.add_command(functions)
 commands.add_command(jobs)
+commands.add_command(bench)
 
 
 def main(

@@ -18,7 +18,7 @@ PRIVATE_TEXT = "private words of a customer"
 KEY = "sk-private-key-0123456789"
 URL_QUERY = "signature=private"
 
-OTHER_COMMANDS = frozenset({"functions", "jobs", "keys", "ledger", "serve"})
+OTHER_COMMANDS = frozenset({"bench", "functions", "jobs", "keys", "ledger", "serve"})
 
 
 @pytest.fixture
