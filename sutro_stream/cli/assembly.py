@@ -79,6 +79,7 @@ def engine_of(options: RunOptions, settings: Settings) -> ModelEngine:
         options.model,
         api_key=settings.api_key(options.api_key_env),
         dialect=options.dialect or "vllm",
+        transport=options.transport or "aiohttp",
     )
 
 

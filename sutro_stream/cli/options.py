@@ -21,6 +21,7 @@ _ESCAPES = {r"\n": "\n", r"\t": "\t"}
 InputFormat = Literal["csv", "parquet"]
 EmptyCell = Literal["null", "empty"]
 DialectName = Literal["openai", "vllm", "llama.cpp"]
+TransportName = Literal["aiohttp", "fast"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,7 @@ class RunOptions:
     priority: int | None
     model: str | None
     dialect: DialectName | None
+    transport: TransportName | None
     api_key_env: str | None
     concurrency: int | Literal["auto"] | None
     timeout: float | None
@@ -185,6 +187,7 @@ class RunOptions:
         for name, is_given in {
             "--engine": self.engine != LOCAL_ENGINE,
             "--dialect": self.dialect is not None,
+            "--transport": self.transport is not None,
             "--concurrency auto": self.concurrency == "auto",
             "--timeout": self.timeout is not None,
             "--attempts": self.attempts is not None,
@@ -217,6 +220,7 @@ class RunOptions:
         if self.is_local:
             for name, value in {
                 "--dialect": self.dialect,
+                "--transport": self.transport,
                 "--api-key-env": self.api_key_env,
             }.items():
                 if value is not None:

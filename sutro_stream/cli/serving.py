@@ -10,6 +10,7 @@ from pathlib import Path
 from sutro_stream.cli.log_lines import LogFormat, log_to_stderr
 from sutro_stream.cli.messages import complain, say
 from sutro_stream.cli.signals import Stopped, run_until_signal
+from sutro_stream.jobs.engines import EnginesFor, engines_for
 from sutro_stream.server.serving import serve_forever
 from sutro_stream.settings import Settings
 from sutro_stream.settings.deployment import DeploymentSettings
@@ -27,8 +28,18 @@ class ServeOptions:
     log_format: LogFormat
 
 
-def execute(options: ServeOptions, settings: Settings) -> int:
+def execute(
+    options: ServeOptions,
+    settings: Settings,
+    *,
+    engines_for: EnginesFor = engines_for,
+) -> int:
     """Serve until a signal.
+
+    Args:
+        options: Of the command.
+        settings: Of the environment.
+        engines_for: What serves a model.
 
     Returns:
         The exit code.
@@ -46,7 +57,10 @@ def execute(options: ServeOptions, settings: Settings) -> int:
         server = replace(server, port=options.port)
     deployment = replace(deployment, server=server)
     log_to_stderr(options.log_format, requests=options.log_requests)
-    ending = run_until_signal(partial(serve_forever, deployment, on_ready=_greet))
+    serving = partial(
+        serve_forever, deployment, on_ready=_greet, engines_for=engines_for
+    )
+    ending = run_until_signal(serving)
     if isinstance(ending, Stopped):
         complain(f"{ending}; what was accepted is kept", label=None)
     return 0

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from yarl import URL
 
 from sutro_stream.errors import ConfigurationError
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
+_OF_THE_BODY = frozenset({"content-length", "transfer-encoding"})
 
 
 def base_address(base_url: str) -> URL:
@@ -48,10 +53,13 @@ def request_headers(
     """The header fields of each request with a JSON body.
 
     Raises:
-        ConfigurationError: The key is no key, or there are two of them.
+        ConfigurationError: The key is no key, or there are two of them; or a header
+            is none, or one that belongs to the body.
     """
     headers = {"Content-Type": "application/json"}
-    headers.update(further or {})
+    for name, value in (further or {}).items():
+        _check_header(name, value)
+        headers[name] = value
     if api_key is not None:
         if not api_key.isascii() or not api_key.isprintable():
             raise ConfigurationError("the API key holds characters no key has")
@@ -63,3 +71,16 @@ def request_headers(
             "given as well; use one of them"
         )
     return headers
+
+
+def _check_header(name: str, value: str) -> None:
+    # The value is not shown: it may be a key.
+    if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+        raise ConfigurationError(
+            f"header {name!r}: its name or its value holds characters that cannot "
+            "be sent"
+        )
+    if name.lower() in _OF_THE_BODY:
+        raise ConfigurationError(
+            f"header {name!r}: it is made for each request; leave it out"
+        )

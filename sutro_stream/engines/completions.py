@@ -31,7 +31,7 @@ def parse_completion(body: bytes) -> Answer:
             finish_reason=choice.get("finish_reason"),
             usage=_usage(data.get("usage")),
             model=data.get("model"),
-            logprobs=_logprobs((choice.get("logprobs") or {}).get("content")),
+            logprobs=_logprobs(choice.get("logprobs")),
         )
     except (KeyError, IndexError, TypeError, AttributeError):
         raise ProtocolError("the reply is not a chat completion") from None
@@ -98,7 +98,7 @@ class _StreamParts:
         self.text.append(delta.get("content") or "")
         self.reasoning.append(_reasoning(delta) or "")
         self.refusal.append(delta.get("refusal") or "")
-        self.logprobs += _logprobs((choice.get("logprobs") or {}).get("content")) or ()
+        self.logprobs += _logprobs(choice.get("logprobs")) or ()
         self.finish_reason = choice.get("finish_reason") or self.finish_reason
 
     def answer(self) -> Answer:
@@ -159,7 +159,10 @@ def _usage(data: Any) -> Usage | None:
     )
 
 
-def _logprobs(content: Any) -> tuple[TokenLogprob, ...] | None:
+def _logprobs(data: Any) -> tuple[TokenLogprob, ...] | None:
+    if not data:
+        return None
+    content = data.get("content")
     if not content:
         return None
     return tuple(

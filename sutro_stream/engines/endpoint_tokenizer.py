@@ -14,7 +14,8 @@ from yarl import URL
 from sutro_stream.engines.address import below, beside, origin
 from sutro_stream.engines.dialects import Dialect
 from sutro_stream.engines.failures import failure
-from sutro_stream.engines.transport import AiohttpTransport, Transport
+from sutro_stream.engines.transports.aiohttp import AiohttpTransport
+from sutro_stream.engines.transports.transport import Destination, Transport
 from sutro_stream.errors import ConfigurationError, ProtocolError
 
 _CONNECT_TIMEOUT_S = 10.0
@@ -90,10 +91,12 @@ class EndpointTokenizer:
         for url in {routes.tokenize, routes.detokenize, routes.chat}:
             self._transports[url] = await stack.enter_async_context(
                 AiohttpTransport(
-                    url=url,
-                    headers=self._headers,
-                    connect_timeout_s=_CONNECT_TIMEOUT_S,
-                    reply_limit_bytes=_REPLY_LIMIT_BYTES,
+                    Destination(
+                        url=url,
+                        headers=self._headers,
+                        connect_timeout_s=_CONNECT_TIMEOUT_S,
+                        reply_limit_bytes=_REPLY_LIMIT_BYTES,
+                    )
                 )
             )
         self._stack = stack

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from sutro_stream.engines.transport import Reply
+from sutro_stream.engines.transports.transport import Reply
 from sutro_stream.errors import (
     AuthenticationError,
     EngineError,
@@ -58,7 +58,7 @@ def failure(reply: Reply, *, endpoint: str, prompt: str) -> EngineError:
         status=reply.status,
         endpoint=endpoint,
         prompt=prompt,
-        retry_after_s=retry_after_s(reply.headers.get("Retry-After")),
+        retry_after_s=retry_after_s(reply.headers.get("retry-after")),
     )
 
 

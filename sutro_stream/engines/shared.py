@@ -70,5 +70,10 @@ class SharedResponder:
 
     async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:
         """See `Responder`."""
-        async with self.slots.slot(self.party):
+        slots, party = self.slots, self.party
+        if not slots.take(party):
+            await slots.wait(party)
+        try:
             return await self.responder.answer(prompt, seed=seed)
+        finally:
+            slots.release()

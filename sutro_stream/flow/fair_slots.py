@@ -113,16 +113,26 @@ class FairSlots:
 
         Cancellation: while waiting, the place in the queue is given up.
         """
-        await self._take(party)
+        if not self.take(party):
+            await self.wait(party)
         try:
             yield
         finally:
-            self._release()
+            self.release()
 
-    async def _take(self, party: Party) -> None:
-        if self._used < self._limit:
-            self._give(party)
-            return
+    def take(self, party: Party) -> bool:
+        """Take a slot, to be given back by `release`, if one is free.
+
+        `slot` in parts, of which this one is enough most of the time: for those who
+        do so for every row.
+        """
+        if self._used >= self._limit:
+            return False
+        self._give(party)
+        return True
+
+    async def wait(self, party: Party) -> None:
+        """Wait for a slot, to be given back by `release`; see `slot`."""
         event = anyio.Event()
         party.waiting.append(event)
         try:
@@ -130,7 +140,7 @@ class FairSlots:
         except BaseException:
             # Cancelled: a slot that was given meanwhile must not be lost.
             if event.is_set():
-                self._release()
+                self.release()
             else:
                 party.waiting.remove(event)
             raise
@@ -141,7 +151,8 @@ class FairSlots:
         self._time = start
         party.served = start + 1.0 / party.weight
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Give a slot back, to whoever is next."""
         self._used -= 1
         self._give_next()
 

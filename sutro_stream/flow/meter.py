@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sutro_stream.flow.throttle import ThrottleStatistics
-from sutro_stream.values.outcomes import ErrorKind, Outcome
+from sutro_stream.values.outcomes import AnsweredTexts, ErrorKind, Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +106,14 @@ class Meter:
         if outcome.answer is not None and outcome.answer.usage is not None:
             self.input_tokens += outcome.answer.usage.input_tokens
             self.output_tokens += outcome.answer.usage.output_tokens
+
+    def concluded_unpaid(self, outcomes: Sequence[Outcome]) -> None:
+        """Count the final outcomes of rows that somebody else has paid for."""
+        if isinstance(outcomes, AnsweredTexts):
+            self.answered += len(outcomes)
+            return
+        for outcome in outcomes:
+            self.concluded(outcome, is_paid=False)
 
     def statistics(self, now_s: float) -> Statistics:
         """The counters now."""

@@ -231,10 +231,11 @@ class Pool(Generic[InT, OutT]):
         while True:
             task = self._take()
             if task is not None:
-                if self._backlog.drained:
-                    self._lanes.rouse_all()
-                elif self._backlog.fresh <= self._config.workers:
-                    self._hungry.set()
+                if self._backlog.fresh <= self._config.workers:
+                    if self._backlog.drained:
+                        self._lanes.rouse_all()
+                    else:
+                        self._hungry.set()
                 return task
             if self._backlog.drained:
                 return None
@@ -251,7 +252,7 @@ class Pool(Generic[InT, OutT]):
                 self._meter.retries += 1
                 self._alarm.set()
                 return task
-        if not self._window.room():
+        if not self._window.has_room:
             return None
         task = backlog.take_fresh()
         if task is not None:

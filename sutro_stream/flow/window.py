@@ -76,6 +76,15 @@ class Window(Generic[ItemT]):
         """Rows that can be taken now."""
         return len(self._ready)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether one more row may be begun now."""
+        limits = self._limits
+        return (
+            self._begun - self._taken < limits.span_rows
+            and len(self._ready) < limits.ready_rows
+        )
+
     def room(self) -> int:
         """How many more rows may be begun now."""
         span = self._limits.span_rows - (self._begun - self._taken)

@@ -12,11 +12,13 @@ from sutro_stream.flow.intake import Content
 from sutro_stream.flow.retry import RetryPolicy
 from sutro_stream.flow.window import WindowLimits
 from sutro_stream.values.outcomes import Outcome
+from sutro_stream.values.quick import quick
 
 InT = TypeVar("InT")
 OutT_co = TypeVar("OutT_co", covariant=True)
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Concluded(Generic[InT]):
     """A row and its final outcome."""

@@ -117,6 +117,13 @@ class DatasetStore:
         """Files of a dataset, in the order of upload."""
         return [_file(row) for row in self._files(account, dataset_id)]
 
+    def contents(
+        self, account: str, dataset_id: str
+    ) -> tuple[Sequence[DatasetFile], Sequence[DatasetField]]:
+        """Files of a dataset in the order of upload, and their columns."""
+        fields = self.get(account, dataset_id).fields
+        return self.files(account, dataset_id), fields
+
     def paths(self, account: str, dataset_id: str) -> Sequence[Path]:
         """Where these files lie, in the same order."""
         rows = self._files(account, dataset_id)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 import anyio
 from anyio.abc import TaskGroup
@@ -32,6 +32,9 @@ from sutro_stream.values.catalogue import (
 )
 
 _MOST_EMBEDDED_PARALLEL = 8
+
+EnginesFor: TypeAlias = Callable[[Model], Sequence[Engine]]
+"""What serves a model: at least one engine, none of them open."""
 
 
 def engines_for(model: Model) -> Sequence[Engine]:
@@ -66,7 +69,11 @@ def _remote(model: Model, endpoint: Endpoint) -> Engine:
     name = model.served_name or model.name
     if model.kind is ModelKind.EMBEDDING:
         return EmbeddingEngine(
-            endpoint.url, name, api_key=endpoint.api_key, dialect=endpoint.dialect
+            endpoint.url,
+            name,
+            api_key=endpoint.api_key,
+            dialect=endpoint.dialect,
+            transport=endpoint.transport,
         )
     return ChatEngine(
         endpoint.url,
@@ -75,6 +82,7 @@ def _remote(model: Model, endpoint: Endpoint) -> Engine:
         dialect=endpoint.dialect,
         # Without streaming, a busy llama.cpp does not notice a request's end.
         stream=endpoint.dialect == "llama.cpp",
+        transport=endpoint.transport,
     )
 
 
@@ -117,13 +125,11 @@ class EnginePool:
     Concurrency: one event loop, any number of tasks.
     """
 
-    def __init__(
-        self, *, engines_for: Callable[[Model], Sequence[Engine]] = engines_for
-    ) -> None:
+    def __init__(self, *, engines_for: EnginesFor = engines_for) -> None:
         """A pool without engines.
 
         Args:
-            engines_for: What serves a model: at least one engine, not open.
+            engines_for: What serves a model.
         """
         self._engines_for = engines_for
         self._slots: dict[str, _Slot] = {}

@@ -17,7 +17,7 @@ from sutro_stream.engines.engine import Engine
 from sutro_stream.engines.shared import SharedEngine
 from sutro_stream.engines.truncation import truncating
 from sutro_stream.errors import ConfigurationError, StoreError, WorkChangedError
-from sutro_stream.flow.budget import Budget
+from sutro_stream.flow.budget import Budget, BudgetMeter
 from sutro_stream.flow.meter import Statistics
 from sutro_stream.jobs.activity import Activity
 from sutro_stream.jobs.config import ServiceConfig
@@ -35,10 +35,10 @@ from sutro_stream.jobs.runner import Ending
 from sutro_stream.jobs.store import JobTotals
 from sutro_stream.jobs.tally import Tally
 from sutro_stream.jobs.targets import Target, Targets
+from sutro_stream.jobs.token_quota import TokenQuotaEngine
 from sutro_stream.ledger.inspection import inspect
 from sutro_stream.pipeline.filing import FilePipeline
 from sutro_stream.pipeline.infer import Infer
-from sutro_stream.pipeline.limits import Limits
 from sutro_stream.pipeline.pipeline import Pipeline
 from sutro_stream.sinks.parquet import ParquetSink
 from sutro_stream.values.catalogue import Model, ModelKind
@@ -161,14 +161,15 @@ class JobExecution:
             done.take(statistics)
 
         with slots.joined(party, weight=_WEIGHTS[work.spec.priority]) as joined:
-            counted = CountedEngine(engine, counts.requests)
-            asked = await self._asked(work, SharedEngine(counted, slots, joined))
             quota = self._config.quotas[work.spec.priority]
+            counted = CountedEngine(engine, counts.requests)
+            shared = SharedEngine(counted, slots, joined)
+            spent = BudgetMeter(Budget(tokens=quota.tokens), started_s=0.0)
+            asked = await self._asked(work, TokenQuotaEngine(shared, spent))
             infer = Infer(
                 engine=asked,
                 concurrency=slots.capacity,
                 seed_per_row=work.spec.seed_per_row,
-                limits=Limits(budget=Budget(tokens=quota.tokens)),
             )
             filing = FilePipeline(
                 (pipeline | infer).prepare, ParquetSink(work.files.results), form
@@ -176,7 +177,9 @@ class JobExecution:
             try:
                 # The ledger goes when the job's end is stored: a crash between the
                 # two must not ask everything again.
-                report = await filing.run(keep_ledger=True, on_progress=progress)
+                report = await filing.run(
+                    keep_ledger=True, leave_log=True, on_progress=progress
+                )
             except WorkChangedError as error:
                 raise ConfigurationError(
                     "the deployment was changed while the job was under way "

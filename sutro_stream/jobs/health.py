@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 from anyio import to_thread
 
-from sutro_stream.errors import StoreError
 from sutro_stream.flow.loop_lag import LagSummary, LoopLag
 from sutro_stream.jobs.activity import Activity, ModelActivity
 from sutro_stream.jobs.config import ServiceConfig
+from sutro_stream.jobs.disk_space import check_room, disk_free_bytes
 from sutro_stream.jobs.engines import EnginePool
 from sutro_stream.jobs.model_slots import ModelSlots
 from sutro_stream.jobs.store import JobStore
 from sutro_stream.values.catalogue import Model
 from sutro_stream.values.job import JobState
-from sutro_stream.wire.api_error import ApiError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +121,12 @@ class Monitor:
             disk_floor_bytes=self._config.disk_floor_bytes,
         )
 
+    async def check_room(self, needed_bytes: int) -> None:
+        """See `disk_space.check_room`."""
+        config = self._config
+        check = partial(check_room, config.data_dir, needed_bytes=needed_bytes)
+        await to_thread.run_sync(partial(check, floor_bytes=config.disk_floor_bytes))
+
     def _kept(self) -> tuple[Mapping[JobState, int], int]:
         free_bytes = disk_free_bytes(self._config.data_dir)
         return self._store.count_unfinished(), free_bytes
@@ -137,43 +141,3 @@ class Monitor:
             waiting=0 if slots is None else slots.waiting,
             activity=self._activity.of(model.name),
         )
-
-
-def disk_free_bytes(folder: Path) -> int:
-    """What this process may still write there. Blocking.
-
-    Raises:
-        StoreError: It cannot be told.
-    """
-    try:
-        return shutil.disk_usage(folder).free
-    except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        message = f"cannot tell the free space of the data folder {folder}: {reason}"
-        raise StoreError(message, path=str(folder)) from error
-
-
-def check_room(folder: Path, *, floor_bytes: int, needed_bytes: int = 0) -> None:
-    """Refuse what would take the space that running jobs need. Blocking.
-
-    Args:
-        folder: Of the data.
-        floor_bytes: What must stay free.
-        needed_bytes: What is about to be written.
-
-    Raises:
-        ApiError: 507, there is too little.
-        StoreError: The free space cannot be told.
-    """
-    if disk_free_bytes(folder) - needed_bytes < floor_bytes:
-        raise insufficient_storage()
-
-
-def insufficient_storage() -> ApiError:
-    """There is no space for what was sent."""
-    return ApiError(
-        507,
-        "insufficient_storage",
-        "the deployment is short of disk space and takes nothing new until its "
-        "operator makes room; jobs that it has accepted go on",
-    )

@@ -15,7 +15,7 @@ from anyio import to_thread
 
 from sutro_stream.errors import StoreError
 from sutro_stream.jobs.body import ArrayBody, Body, split_body
-from sutro_stream.jobs.intake_worker import split_apart, write_apart
+from sutro_stream.jobs.intake_workers import IntakeWorkers
 from sutro_stream.jobs.row_columns import PROMPT, RENDERED, Field
 from sutro_stream.jobs.row_file import StoredRows, write_rows
 from sutro_stream.values.function import FunctionInput
@@ -37,12 +37,15 @@ APART_BYTES = 1 << 20
 start, and everything below takes the event loop a few milliseconds at most."""
 
 
-async def open_body(path: Path, *, apart_bytes: int = APART_BYTES) -> Body:
+async def open_body(
+    path: Path, *, workers: IntakeWorkers, apart_bytes: int = APART_BYTES
+) -> Body:
     """Take a received body apart, without reading its rows into memory.
 
     Args:
         path: File of the body.
-        apart_bytes: Size above which a process of its own does it.
+        workers: Processes for large ones.
+        apart_bytes: Size above which one of them does it.
 
     Cancellation: nothing is left behind.
 
@@ -59,7 +62,7 @@ async def open_body(path: Path, *, apart_bytes: int = APART_BYTES) -> Body:
         message = f"cannot read the received body {path}: {reason}"
         raise StoreError(message, path=str(path)) from error
     if size > apart_bytes:
-        return await split_apart(path)
+        return await workers.split(path)
     return await to_thread.run_sync(split_body, path)
 
 
@@ -68,6 +71,7 @@ async def take_rows(
     array: ArrayBody,
     target: Path,
     *,
+    workers: IntakeWorkers,
     declared: Sequence[FunctionInput] | None,
     most_rows: int | None = None,
     apart_bytes: int = APART_BYTES,
@@ -78,9 +82,10 @@ async def take_rows(
         path: File of the body.
         array: Its `inputs`.
         target: See `store_rows`.
+        workers: Processes for large ones.
         declared: See `store_rows`.
         most_rows: See `store_rows`.
-        apart_bytes: Size of the array above which a process of its own does it.
+        apart_bytes: Size of the array above which one of them does it.
 
     Cancellation: `target` is whole or not there.
 
@@ -90,7 +95,7 @@ async def take_rows(
     """
     fields = _fields(declared)
     if array.size_bytes > apart_bytes:
-        return await write_apart(
+        return await workers.write(
             path, array, target, fields=fields, most_rows=most_rows
         )
     write = partial(write_rows, fields=fields, most_rows=most_rows)

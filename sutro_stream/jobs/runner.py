@@ -18,6 +18,7 @@ from sutro_stream.jobs.folder import DataFolder
 from sutro_stream.jobs.progress import Bulletin, LiveProgress
 from sutro_stream.jobs.queue import JobQueue
 from sutro_stream.jobs.store import JobStore, JobTotals
+from sutro_stream.jobs.traces import JobTrace, JobTraces
 from sutro_stream.values.job import Job, JobProgress, JobState, RunType
 
 _LOG = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class Execution(Protocol):
 @dataclass(slots=True, eq=False)
 class _Live:
     progress: LiveProgress
+    trace: JobTrace | None = None
     scope: CancelScope = field(default_factory=CancelScope)
     is_cancelled: bool = False
 
@@ -92,6 +94,7 @@ class Runner:
         execution: Execution,
         folder: DataFolder,
         bulletin: Bulletin,
+        traces: JobTraces,
         places: int,
     ) -> None:
         """Idle.
@@ -101,12 +104,14 @@ class Runner:
             execution: Does their work.
             folder: Where their files are.
             bulletin: Is told of each change.
+            traces: Is told of the work.
             places: Most jobs worked on at once.
         """
         self._store = store
         self._execution = execution
         self._folder = folder
         self._bulletin = bulletin
+        self._traces = traces
         self._queue = JobQueue(places)
         self._live: dict[str, _Live] = {}
         self._wake = anyio.Event()
@@ -114,6 +119,7 @@ class Runner:
 
     def add(self, job: Job) -> None:
         """Work on a job when its turn comes."""
+        self._traces.submitted(job.job_id)
         self._queue.add(job)
         self._wake.set()
 
@@ -130,6 +136,7 @@ class Runner:
         """
         self._bulletin.announce(job_id)
         if self._queue.withdraw(job_id):
+            self._traces.withdrawn(job_id)
             await self._cancelled(job_id)
         elif (live := self._live.get(job_id)) is not None:
             live.is_cancelled = True
@@ -153,36 +160,41 @@ class Runner:
                 await self._wake.wait()
                 self._wake = anyio.Event()
                 while (job_id := self._queue.take()) is not None:
-                    announce = partial(self._bulletin.announce, job_id)
-                    live = self._live[job_id] = _Live(LiveProgress(announce))
+                    changed = partial(self._changed, job_id)
+                    live = self._live[job_id] = _Live(LiveProgress(changed))
                     tasks.start_soon(self._work, job_id, live)
 
     async def _work(self, job_id: str, live: _Live) -> None:
         try:
-            with live.scope:
-                await self._carry_through(job_id, live)
-            if live.is_cancelled:
-                await self._cancelled(job_id)
+            with self._traces.working(job_id) as live.trace:
+                with live.scope:
+                    await self._carry_through(job_id, live.trace, live.progress)
+                if live.is_cancelled:
+                    await self._cancelled(job_id)
         finally:
             del self._live[job_id]
             self._queue.ended(job_id)
             self._wake.set()
             self._bulletin.announce(job_id)
 
-    async def _carry_through(self, job_id: str, live: _Live) -> None:
+    async def _carry_through(
+        self, job_id: str, trace: JobTrace, progress: LiveProgress
+    ) -> None:
         job = await to_thread.run_sync(self._store.get, job_id)
         if job is None or not await to_thread.run_sync(self._store.started, job_id):
             return
+        trace.known(job)
         self._bulletin.announce(job_id)
         names = {"job_id": job_id, "account": job.spec.account}
 
         async def running(rows: int | None) -> None:
             step = partial(self._store.running, job_id, rows=rows)
             await to_thread.run_sync(step)
+            trace.running()
             self._bulletin.announce(job_id)
 
         try:
-            ending = await self._execution.run(job, live.progress, running)
+            ending = await self._execution.run(job, progress, running)
         except (SinkError, StoreError):
             # Their messages are for the operator: they name folders of the server.
             _LOG.exception("files of job %s could not be used", job_id, extra=names)
@@ -210,17 +222,18 @@ class Runner:
             if await to_thread.run_sync(
                 self._store.succeeded, job.job_id, ending.totals
             ):
-                self._note_end(job.job_id, JobState.SUCCEEDED)
+                self._note_end(job.job_id, JobState.SUCCEEDED, ending.totals)
                 clean = files.drop_work if is_full else files.remove
                 await to_thread.run_sync(clean)
 
     async def _failed(
         self, job_id: str, reason: str, totals: JobTotals | None = None
     ) -> None:
-        step = partial(self._store.failed, job_id, reason, totals=totals or JobTotals())
+        totals = totals or JobTotals()
+        step = partial(self._store.failed, job_id, reason, totals=totals)
         with CancelScope(shield=True):
             if await to_thread.run_sync(step):
-                self._note_end(job_id, JobState.FAILED)
+                self._note_end(job_id, JobState.FAILED, totals, reason)
                 await to_thread.run_sync(self._folder.job(job_id).remove)
 
     async def _cancelled(self, job_id: str) -> None:
@@ -230,6 +243,21 @@ class Runner:
                 await to_thread.run_sync(self._folder.job(job_id).remove)
         self._bulletin.announce(job_id)
 
-    def _note_end(self, job_id: str, state: JobState) -> None:
+    def _changed(self, job_id: str) -> None:
+        self._bulletin.announce(job_id)
+        live = self._live[job_id]
+        if live.trace is not None:
+            live.trace.progress(live.progress.now.rows)
+
+    def _note_end(
+        self,
+        job_id: str,
+        state: JobState,
+        totals: JobTotals | None = None,
+        failure: str | None = None,
+    ) -> None:
         self.ended[state] += 1
+        live = self._live.get(job_id)
+        if live is not None and live.trace is not None:
+            live.trace.ended(state, totals or JobTotals(), failure)
         _LOG.info("job %s is %s", job_id, state, extra={"job_id": job_id})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
@@ -21,12 +20,12 @@ from sutro_stream.jobs.artifacts import Workshop
 from sutro_stream.jobs.config import ServiceConfig
 from sutro_stream.jobs.database import Database
 from sutro_stream.jobs.datasets import DatasetStore
-from sutro_stream.jobs.engines import EnginePool
+from sutro_stream.jobs.engines import EnginePool, EnginesFor, engines_for
 from sutro_stream.jobs.execution import JobExecution
 from sutro_stream.jobs.folder import DataFolder
 from sutro_stream.jobs.function_runs import FunctionRun, FunctionRuns
-from sutro_stream.jobs.health import Health, Monitor, check_room
-from sutro_stream.jobs.intake import open_body
+from sutro_stream.jobs.health import Health, Monitor
+from sutro_stream.jobs.intake_workers import IntakeWorkers
 from sutro_stream.jobs.keys import KeyStore
 from sutro_stream.jobs.model_slots import ModelSlots
 from sutro_stream.jobs.progress import Bulletin, Watch
@@ -39,20 +38,34 @@ from sutro_stream.jobs.submissions import (
     ReservationKind,
     SubmissionStatus,
     SubmissionStore,
+    digest_of,
+    job_of,
 )
 from sutro_stream.jobs.submitting import Submitter
 from sutro_stream.jobs.targets import Targets
+from sutro_stream.jobs.traces import JobTraces
+from sutro_stream.telemetry.tracing import NO_TRACING, Tracing
 from sutro_stream.values.dataset import Dataset, DatasetField, DatasetFile
 from sutro_stream.values.job import Job, JobProgress, JobState, RunType
 from sutro_stream.wire.api_error import ApiError, not_found
 from sutro_stream.wire.cursor import Cursor
-from sutro_stream.wire.idempotency import conflict, in_progress
+from sutro_stream.wire.idempotency import in_progress
 from sutro_stream.wire.presign import sign, verify
 
 
 @asynccontextmanager
-async def open_service(config: ServiceConfig) -> AsyncIterator[Service]:
+async def open_service(
+    config: ServiceConfig,
+    *,
+    engines_for: EnginesFor = engines_for,
+    tracing: Tracing = NO_TRACING,
+) -> AsyncIterator[Service]:
     """Open a deployment and work on its jobs while the context is entered.
+
+    Args:
+        config: How it is set up.
+        engines_for: What serves a model.
+        tracing: Where spans of jobs go.
 
     Cancellation: jobs stop where they are; the next opening goes on with them.
 
@@ -67,8 +80,15 @@ async def open_service(config: ServiceConfig) -> AsyncIterator[Service]:
         stack.enter_context(folder.locked())
         secret = await to_thread.run_sync(folder.secret)
         database = stack.enter_context(Database(folder.database))
-        engines = await stack.enter_async_context(EnginePool())
-        service = Service(config, database=database, engines=engines, secret=secret)
+        engines = await stack.enter_async_context(EnginePool(engines_for=engines_for))
+        service = Service(
+            config,
+            database=database,
+            engines=engines,
+            workers=await stack.enter_async_context(IntakeWorkers()),
+            secret=secret,
+            tracing=tracing,
+        )
         await to_thread.run_sync(service.sweep)
         tasks = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(tasks.cancel_scope.cancel)
@@ -88,12 +108,15 @@ class Service:
         *,
         database: Database,
         engines: EnginePool,
+        workers: IntakeWorkers,
         secret: bytes,
+        tracing: Tracing,
     ) -> None:
         """Made by `open_service`."""
         self.config = config
         self.folder = DataFolder(config.data_dir)
         self._secret = secret
+        self._workers = workers
         self._workshop = Workshop()
         self._bulletin = Bulletin()
         self._keys = KeyStore(database)
@@ -107,6 +130,7 @@ class Service:
             datasets=self._datasets,
             folder=self.folder,
             quotas=config.quotas,
+            workers=workers,
         )
         self._functions = FunctionRuns(
             config=config,
@@ -127,6 +151,7 @@ class Service:
             ),
             folder=self.folder,
             bulletin=self._bulletin,
+            traces=JobTraces(tracing),
             places=config.max_running_jobs,
         )
         self._monitor = Monitor(
@@ -147,6 +172,7 @@ class Service:
         """Work on jobs, and remove old ones, in a task group."""
         tasks.start_soon(self._runner.run)
         tasks.start_soon(self._monitor.lag.run)
+        tasks.start_soon(self._workers.keep_few)
         if self.config.retention_days is not None:
             keep = partial(
                 keep_clean,
@@ -162,10 +188,8 @@ class Service:
         return await self._monitor.health()
 
     async def check_room(self, needed_bytes: int = 0) -> None:
-        """See `jobs.health.check_room`."""
-        config = self.config
-        check = partial(check_room, config.data_dir, needed_bytes=needed_bytes)
-        await to_thread.run_sync(partial(check, floor_bytes=config.disk_floor_bytes))
+        """See `jobs.disk_space.check_room`."""
+        await self._monitor.check_room(needed_bytes)
 
     # Accounts.
 
@@ -192,24 +216,18 @@ class Service:
         await self.check_room()
         reservation = None
         if idempotency_key is not None:
-            digest = await to_thread.run_sync(_digest, body)
+            digest = await to_thread.run_sync(digest_of, body)
             reservation = await to_thread.run_sync(
                 self._submissions.reserve, account, idempotency_key, digest
             )
             if reservation.kind is not ReservationKind.NEW:
                 return await self._earlier(account, reservation)
         try:
-            job = await self._submitter.prepare(account, body, await open_body(body))
+            job = await self._submitter.prepare(account, body)
             return await self._accept(job, reservation)
         except SutroStreamError as error:
             if reservation is not None:
-                fail = partial(
-                    self._submissions.fail,
-                    reservation,
-                    str(error),
-                    retryable=not isinstance(error, ApiError),
-                )
-                await to_thread.run_sync(fail)
+                await to_thread.run_sync(self._submissions.failed, reservation, error)
             raise
 
     async def submission(self, account: str, key: str) -> SubmissionStatus:
@@ -234,11 +252,7 @@ class Service:
         return job
 
     async def _earlier(self, account: str, reservation: Reservation) -> Job:
-        if reservation.kind is ReservationKind.CONFLICT:
-            raise conflict()
-        if reservation.job_id is None:
-            raise in_progress()
-        return await self.job(account, reservation.job_id)
+        return await self.job(account, job_of(reservation))
 
     # Jobs.
 
@@ -377,20 +391,10 @@ class Service:
         self, account: str, dataset_id: str
     ) -> tuple[Sequence[DatasetFile], Sequence[DatasetField]]:
         """Files of a dataset in the order of upload, and their columns."""
-
-        def read() -> tuple[Sequence[DatasetFile], Sequence[DatasetField]]:
-            found = self._datasets.get(account, dataset_id)
-            return self._datasets.files(account, dataset_id), found.fields
-
-        return await to_thread.run_sync(read)
+        return await to_thread.run_sync(self._datasets.contents, account, dataset_id)
 
     async def dataset_file(self, account: str, dataset_id: str, name: str) -> Path:
         """See `DatasetStore.file_path`."""
         return await to_thread.run_sync(
             self._datasets.file_path, account, dataset_id, name
         )
-
-
-def _digest(body: Path) -> str:
-    with body.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

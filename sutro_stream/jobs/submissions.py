@@ -6,13 +6,18 @@ send the same are told to wait; after that, as after a crash, they may try it an
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import sqlite3
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 
+from sutro_stream.errors import SutroStreamError
 from sutro_stream.jobs.database import Clock, Database, microseconds, utc_now
+from sutro_stream.wire.api_error import ApiError
+from sutro_stream.wire.idempotency import conflict, in_progress
 
 _LEASE_S = 120.0
 
@@ -178,6 +183,11 @@ class SubmissionStore:
             )
         return done.rowcount > 0
 
+    def failed(self, reservation: Reservation, error: SutroStreamError) -> bool:
+        """The submission came to this error; see `fail`."""
+        retryable = not isinstance(error, ApiError) or error.status >= 500
+        return self.fail(reservation, str(error), retryable=retryable)
+
     def status(self, account: str, key: str) -> SubmissionStatus | None:
         """What became of a submission, `None` when the account made none with it."""
         with self._database.read() as connection:
@@ -227,6 +237,25 @@ class SubmissionStore:
         if state == SubmissionState.INGESTING:
             return bool(row["lease_us"] <= microseconds(self._clock()))
         return bool(state != SubmissionState.ACCEPTED)
+
+
+def job_of(reservation: Reservation) -> str:
+    """The job that an earlier submission became.
+
+    Raises:
+        ApiError: 409, it had another body, or is still being taken in.
+    """
+    if reservation.kind is ReservationKind.CONFLICT:
+        raise conflict()
+    if reservation.job_id is None:
+        raise in_progress()
+    return reservation.job_id
+
+
+def digest_of(body: Path) -> str:
+    """What is equal for equal bodies. Blocking."""
+    with body.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def accept(

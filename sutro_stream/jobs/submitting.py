@@ -14,7 +14,8 @@ from sutro_stream.errors import ConfigurationError
 from sutro_stream.jobs.config import Quota
 from sutro_stream.jobs.datasets import DatasetStore
 from sutro_stream.jobs.folder import DataFolder
-from sutro_stream.jobs.intake import ArrayBody, Body, take_rows
+from sutro_stream.jobs.intake import ArrayBody, Body, open_body, take_rows
+from sutro_stream.jobs.intake_workers import IntakeWorkers
 from sutro_stream.jobs.targets import Target, Targets
 from sutro_stream.values.catalogue import ModelKind
 from sutro_stream.values.job import (
@@ -45,19 +46,20 @@ class Submitter:
         datasets: DatasetStore,
         folder: DataFolder,
         quotas: Mapping[int, Quota],
+        workers: IntakeWorkers,
     ) -> None:
         self._targets = targets
+        self._workers = workers
         self._datasets = datasets
         self._folder = folder
         self._quotas = quotas
 
-    async def prepare(self, account: str, path: Path, body: Body) -> Job:
+    async def prepare(self, account: str, path: Path) -> Job:
         """The job that a body asks for, with its folder.
 
         Args:
             account: Whose it will be.
             path: File of the body.
-            body: Taken apart.
 
         Cancellation: its folder is removed.
 
@@ -65,6 +67,7 @@ class Submitter:
             ApiError: It cannot be accepted; says why.
             StoreError: Its rows cannot be written.
         """
+        body = await open_body(path, workers=self._workers)
         # Megabytes of fields, or a schema that has much to count, take their time.
         asked = await to_thread.run_sync(parse_submission, body.fields)
         target = await to_thread.run_sync(
@@ -104,6 +107,7 @@ class Submitter:
                 path,
                 array,
                 files.rows,
+                workers=self._workers,
                 declared=None if function is None else function.inputs,
                 most_rows=self._quotas[job.spec.priority].rows,
             )

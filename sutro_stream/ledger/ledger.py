@@ -62,6 +62,11 @@ class Ledger:
         """Whether its files go when the context is left."""
         return self._is_done_with
 
+    @property
+    def is_left(self) -> bool:
+        """Whether it is complete and left as it is, log and all; see `finish`."""
+        return self._store.leaves_log
+
     async def known(self, first_index: int, count: int) -> Mapping[int, KnownRow]:
         """Outcomes of the `count` rows from `first_index` on, by index.
 
@@ -197,18 +202,21 @@ class Ledger:
         """Counters over all runs, as they were at the last `flush` or later."""
         return self._store.journal.totals.statistics()
 
-    async def finish(self, *, remove: bool = True) -> None:
+    async def finish(self, *, remove: bool = True, leave_log: bool = False) -> None:
         """Say that the output is complete and in place; nothing may follow.
 
         Args:
             remove: Whether the ledger's files go when the context is left. What only
                 the log has by then is not brought into the database any more.
+            leave_log: Whether that is so as well where the files stay: for those who
+                will remove them soon. The next opening, should there be one, does it.
 
         Raises:
             StoreError: Something recorded could not be written.
         """
-        if remove:
+        if remove or leave_log:
             self._log.check()
+            self._store.leaves_log = leave_log
         else:
             await self.flush()
             await self._in_thread(self._store.journal.finish)

@@ -40,11 +40,13 @@ class Store:
 
     Attributes:
         spooled: Rows of the spool when it was opened.
+        leaves_log: Whether closing leaves the log for the next opening.
     """
 
     def __init__(self, path: Path) -> None:
         self.files = Files(path)
         self.spooled = 0
+        self.leaves_log = False
         self._running = threading.RLock()
         self._taking_over = threading.Lock()
         self._is_closing = False
@@ -164,7 +166,7 @@ class Store:
         log = self._log
         if log is not None:
             log.close()
-            if self._is_done_with:
+            if self._is_done_with or self.leaves_log:
                 return
             # What cannot be taken over now is by the next run.
             with suppress(StoreError):

@@ -19,6 +19,13 @@ class AskingStep(Step, Protocol):
         """Whether its results are wanted in input order."""
 
     @property
+    def keeps_answers(self) -> bool:
+        """Whether it keeps answers itself, and the ledger has failures alone.
+
+        A file is written as results come then, since it cannot be made of the ledger.
+        """
+
+    @property
     def needs_memory(self) -> bool:
         """Whether it needs a recorder even if nothing is to be kept."""
 

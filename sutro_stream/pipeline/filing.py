@@ -157,6 +157,7 @@ class FilePipeline:
         *,
         mode: OpenMode = OpenMode.RESUME,
         keep_ledger: bool = False,
+        leave_log: bool = False,
         failures_to: Sink | None = None,
         on_progress: OnProgress = None,
     ) -> RunReport:
@@ -168,6 +169,7 @@ class FilePipeline:
         Args:
             mode: What becomes of answers that an interrupted run has left.
             keep_ledger: Whether the ledger stays when the file is complete.
+            leave_log: See `Ledger.finish`, for one that stays.
             failures_to: File for the input rows without an answer, which is valid
                 input for another run; written in any case, in the order of the
                 results. `None` for none.
@@ -208,7 +210,7 @@ class FilePipeline:
                 path, stopped = self.sink.path, str(error)
                 return report_of(run.statistics(), path=path, rows=0, stopped=stopped)
             if ledger is not None:
-                await ledger.finish(remove=not keep_ledger)
+                await ledger.finish(remove=not keep_ledger, leave_log=leave_log)
             return report_of(run.statistics(), path=self.sink.path, rows=rows)
 
     def _check(self, run: PreparedRun, *, has_failures: bool) -> None:
@@ -232,7 +234,7 @@ class FilePipeline:
 def _is_filed(run: PreparedRun) -> bool:
     """Whether the file can be made from the ledger alone, in input order."""
     last = _last_call(run)
-    return last is not None and last.is_ordered
+    return last is not None and last.is_ordered and not last.keeps_answers
 
 
 def _last_call(run: PreparedRun) -> AskingStep | None:

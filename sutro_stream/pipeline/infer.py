@@ -221,6 +221,11 @@ class InferStep:
         return self.stage.ordered
 
     @property
+    def keeps_answers(self) -> bool:
+        """See `AskingStep`: an answer is paid for, and nobody else has it."""
+        return False
+
+    @property
     def needs_memory(self) -> bool:
         """See `AskingStep`: what was asked has to be remembered somewhere."""
         return self.stage.dedupe

@@ -59,7 +59,7 @@ async def keeping(
 
 async def _forget_if_empty(ledger: Ledger) -> None:
     """Leave no file behind where there is nothing to go on with."""
-    if ledger.is_done_with:
+    if ledger.is_done_with or ledger.is_left:
         return
     with suppress(StoreError):
         await ledger.flush()

@@ -6,11 +6,14 @@ import uuid
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import cast
 
 import anyio
+from anyio import to_thread
 
 from sutro_stream.deployments.deployment import Deployment
-from sutro_stream.deployments.outputs import Outputs, outputs_of
+from sutro_stream.deployments.kept_results import KeptResults
+from sutro_stream.deployments.outputs import Outputs, kept_outputs, outputs_of
 from sutro_stream.deployments.sent_jobs import SentBatch, SentJobs
 from sutro_stream.errors import (
     EngineError,
@@ -22,7 +25,7 @@ from sutro_stream.errors import (
 )
 from sutro_stream.flow.meter import Meter
 from sutro_stream.flow.retry import RetryPolicy, is_retryable
-from sutro_stream.pipeline.lots import Lot, rows_digest
+from sutro_stream.pipeline.lots import Lot, rows_digest, sendable
 from sutro_stream.values.job import JobState
 from sutro_stream.values.outcomes import ErrorKind, RowError
 from sutro_stream.wire.responses import JobInfo
@@ -46,10 +49,17 @@ class LotAnswers:
     Attributes:
         offsets: The rows that were sent, by offset within the lot, ascending.
         outputs: A cell for each of them, or why there is none.
+        is_old: Whether an earlier run had got them already.
     """
 
     offsets: Sequence[int]
     outputs: Outputs | RowError
+    is_old: bool = False
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether they are there for a later run as well."""
+        return isinstance(self.outputs, Outputs) and self.outputs.is_kept
 
 
 class LotJobs:
@@ -63,6 +73,7 @@ class LotJobs:
         deployment: Deployment,
         submission: Submission,
         sent: SentJobs,
+        results: KeptResults,
         *,
         concurrency: int,
         poll_s: float,
@@ -71,6 +82,7 @@ class LotJobs:
         self._deployment = deployment
         self._submission = submission
         self._sent = sent
+        self._results = results
         self._slots = anyio.Semaphore(concurrency)
         self._poll_s = poll_s
         self._meter = meter
@@ -98,27 +110,47 @@ class LotJobs:
                 found = await self._found(stack, lot, wanted)
             yield found
 
-    def done(self, lot: Lot) -> None:
+    async def done(self, lot: Lot) -> None:
         """Every row of a lot is recorded: nothing more is expected of its job."""
-        self._sent.ended(lot.first_index)
+        await self._forget(lot.first_index)
+
+    async def _forget(self, first_index: int) -> None:
+        # First the results, which mean nothing to another job of the same rows.
+        if self._results.place(first_index) is not None:
+            await to_thread.run_sync(self._results.drop, first_index)
+        self._sent.ended(first_index)
 
     async def _found(
         self, stack: AsyncExitStack, lot: Lot, wanted: Collection[int]
     ) -> LotAnswers:
         rows = lot.rows()
         while True:
-            old = self._remembered(lot, rows, wanted)
+            old = self._remembered(lot, rows)
+            if old is not None and not _has_all(old, rows, wanted):
+                await self._forget(lot.first_index)
+                old = None
             batch = old or self._prepared(lot, rows, wanted)
             offsets = _offsets(batch, rows)
+            if old is not None:
+                kept = await self._kept(stack, lot.first_index, len(offsets))
+                if kept is not None:
+                    return LotAnswers(offsets=offsets, outputs=kept, is_old=True)
             outputs = await self._outputs(stack, batch, _chosen(rows, offsets), old)
             if outputs is not None:
                 return LotAnswers(offsets=offsets, outputs=outputs)
             # What an earlier run had made is not there any more.
-            self._sent.ended(lot.first_index)
+            await self._forget(lot.first_index)
 
-    def _remembered(
-        self, lot: Lot, rows: Sequence[bytes | None], wanted: Collection[int]
-    ) -> SentBatch | None:
+    async def _kept(
+        self, stack: AsyncExitStack, first_index: int, rows: int
+    ) -> Outputs | None:
+        """What an earlier run has fetched, `None` where there is nothing."""
+        place = self._results.place(first_index)
+        if place is None:
+            return None
+        return await stack.enter_async_context(kept_outputs(place, rows=rows))
+
+    def _remembered(self, lot: Lot, rows: Sequence[bytes | None]) -> SentBatch | None:
         batch = self._sent.get(lot.first_index)
         if batch is None:
             return None
@@ -131,16 +163,13 @@ class LotJobs:
                 "(--restart)",
                 differences=("rows",),
             )
-        if not set(wanted) <= set(offsets):
-            self._sent.ended(lot.first_index)
-            return None
         return batch
 
     def _prepared(
         self, lot: Lot, rows: Sequence[bytes | None], wanted: Collection[int]
     ) -> SentBatch:
         offsets = sorted(wanted)
-        is_all = len(offsets) == sum(row is not None for row in rows)
+        is_all = len(offsets) == len(sendable(rows))
         batch = SentBatch(
             first_index=lot.first_index,
             offsets=None if is_all else offsets,
@@ -182,7 +211,7 @@ class LotJobs:
                 await self._deployment.wait(job_id, poll_s=self._poll_s)
             job = await self._deployment.job(job_id)
             if job.state is JobState.SUCCEEDED:
-                return await self._fetched(stack, job, rows)
+                return await self._fetched(stack, job, batch.first_index, rows)
         except NotFoundError as error:
             raise _LostError(f"job {job_id} is not there any more: {error}") from error
         if job.state is JobState.CANCELLED:
@@ -191,11 +220,12 @@ class LotJobs:
         return RowError(kind=ErrorKind.JOB_FAILED, message=reason)
 
     async def _fetched(
-        self, stack: AsyncExitStack, job: JobInfo, rows: int
+        self, stack: AsyncExitStack, job: JobInfo, first_index: int, rows: int
     ) -> Outputs | RowError:
         self._meter.input_tokens += job.input_tokens or 0
         self._meter.output_tokens += job.output_tokens or 0
-        fetching = outputs_of(self._deployment, job.job_id, rows=rows)
+        place = self._results.place(first_index)
+        fetching = outputs_of(self._deployment, job.job_id, rows=rows, keep_at=place)
         outputs = await stack.enter_async_context(fetching)
         if outputs.rows == rows:
             return outputs
@@ -269,10 +299,18 @@ def _may_pass(error: ServiceError) -> bool:
 
 
 def _offsets(batch: SentBatch, rows: Sequence[bytes | None]) -> Sequence[int]:
-    if batch.offsets is not None:
-        return batch.offsets
-    return [offset for offset, row in enumerate(rows) if row is not None]
+    return sendable(rows) if batch.offsets is None else batch.offsets
 
 
-def _chosen(rows: Sequence[bytes | None], offsets: Sequence[int]) -> list[bytes]:
+def _has_all(
+    batch: SentBatch, rows: Sequence[bytes | None], wanted: Collection[int]
+) -> bool:
+    """Whether all rows that are wanted are among those that were sent."""
+    offsets = _offsets(batch, rows)
+    return len(offsets) == len(rows) or set(wanted) <= set(offsets)
+
+
+def _chosen(rows: Sequence[bytes | None], offsets: Sequence[int]) -> Sequence[bytes]:
+    if len(offsets) == len(rows):
+        return cast("Sequence[bytes]", rows)
     return [row for offset in offsets if (row := rows[offset]) is not None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import chain
 
 from sutro_stream.values.prompts import PromptBatch
 
@@ -51,7 +52,7 @@ class Lot:
 
     def rows(self) -> list[bytes | None]:
         """JSON to send for each row, `None` for one that is refused."""
-        return [row for part in self.parts for row in part.rows]
+        return list(chain.from_iterable(part.rows for part in self.parts))
 
 
 class Cutter:
@@ -78,23 +79,35 @@ class Cutter:
     def add(self, prompts: PromptBatch, rows: Sequence[bytes | None]) -> Iterator[Lot]:
         """Take a batch; the lots that are complete with it."""
         start = 0
-        for offset, row in enumerate(rows):
-            size = 1 if row is None else len(row) + 1
-            if self._rows and self._bytes + size > self._most_bytes:
-                self._keep(prompts, rows, start, offset)
-                start = offset
-                yield self._cut()
-            self._rows += 1
+        while start < len(rows):
+            stop = min(start + self._most_rows - self._rows, len(rows))
+            size = _size_bytes(rows[start:stop])
+            is_full = self._rows + stop - start == self._most_rows
+            if self._bytes + size > self._most_bytes:
+                stop, size = self._fitting(rows, start)
+                is_full = True
+            self._keep(prompts, rows, start, stop)
+            self._rows += stop - start
             self._bytes += size
-            if self._rows == self._most_rows:
-                self._keep(prompts, rows, start, offset + 1)
-                start = offset + 1
+            start = stop
+            if is_full:
                 yield self._cut()
-        self._keep(prompts, rows, start, len(rows))
 
     def finish(self) -> Lot | None:
         """What is left."""
         return self._cut() if self._rows else None
+
+    def _fitting(self, rows: Sequence[bytes | None], start: int) -> tuple[int, int]:
+        """Where the rows end that still fit, and their bytes."""
+        size, stop = 0, start
+        while stop < len(rows):
+            following = _size_bytes(rows[stop : stop + 1])
+            is_first = not self._rows and stop == start
+            if self._bytes + size + following > self._most_bytes and not is_first:
+                break
+            size += following
+            stop += 1
+        return stop, size
 
     def _keep(
         self, prompts: PromptBatch, rows: Sequence[bytes | None], start: int, stop: int
@@ -112,6 +125,19 @@ class Cutter:
         return lot
 
 
+def _size_bytes(rows: Sequence[bytes | None]) -> int:
+    """Bytes of some rows with what stands between them."""
+    written = rows if None not in rows else [row or b"" for row in rows]
+    return len(rows) + sum(map(len, written))  # type: ignore[arg-type]
+
+
+def sendable(rows: Sequence[bytes | None]) -> Sequence[int]:
+    """Offsets of the rows that are not refused."""
+    if None not in rows:
+        return range(len(rows))
+    return [offset for offset, row in enumerate(rows) if row is not None]
+
+
 def row_digest(row: bytes) -> int:
     """A number of 63 bits that equal rows share and others practically never do."""
     return int.from_bytes(blake2b(row, digest_size=8).digest(), "little") >> 1
@@ -119,8 +145,4 @@ def row_digest(row: bytes) -> int:
 
 def rows_digest(rows: Sequence[bytes]) -> str:
     """A short text that tells rows apart from others."""
-    digest = blake2b(digest_size=16)
-    for row in rows:
-        digest.update(row)
-        digest.update(b"\n")
-    return digest.hexdigest()
+    return blake2b(b"\n".join(rows) + b"\n", digest_size=16).hexdigest()

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
+import pyarrow as pa
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
 from sutro_stream.errors import WorkChangedError
+from sutro_stream.flow.recorder import Recorder
 from sutro_stream.flow.stage import RunContext
 from sutro_stream.pipeline.judging import judge
 from sutro_stream.pipeline.lot_jobs import LotAnswers, LotJobs
-from sutro_stream.pipeline.lots import Cutter, Lot, Part, row_digest
+from sutro_stream.pipeline.lots import Cutter, Lot, Part, row_digest, sendable
 from sutro_stream.pipeline.row_json import RowJson
 from sutro_stream.values.outcomes import (
     Answer,
+    AnsweredTexts,
     ErrorKind,
     Outcome,
     OutcomeBatch,
     RowError,
 )
 from sutro_stream.values.schema import OutputSchema
-from sutro_stream.wire.result_columns import read_output
+from sutro_stream.wire.result_columns import is_plain_text, read_output
 
 _NO_ANSWER = RowError(
     kind=ErrorKind.NO_ANSWER,
@@ -106,12 +110,9 @@ class SubmissionRun:
 
     async def _work_off(self, lot: Lot, sink: ObjectSendStream[Any]) -> None:
         known = await self._known(lot)
-        rows = lot.rows()
-        wanted = [
-            offset
-            for offset, row in enumerate(rows)
-            if row is not None and offset not in known
-        ]
+        wanted = sendable(lot.rows())
+        if known:
+            wanted = [offset for offset in wanted if offset not in known]
         async with AsyncExitStack() as stack:
             answers = None
             if wanted:
@@ -148,11 +149,13 @@ class SubmissionRun:
         sink: ObjectSendStream[Any],
     ) -> None:
         start = 0
+        records = _LotRecords(self._recorder, is_kept=_is_kept(lot, answers))
         for part in lot.parts:
             outcomes = await self._concluded(part, start, known, answers)
+            records.add(part, start, outcomes, known)
             start += len(part.offsets)
-            if start == len(lot):
-                self._jobs.done(lot)
+            if start == len(lot) and not records.is_kept:
+                await self._jobs.done(lot)
             await sink.send(
                 OutcomeBatch(
                     prompts=part.prompts,
@@ -169,7 +172,7 @@ class SubmissionRun:
         known: Mapping[int, Outcome],
         answers: LotAnswers | None,
     ) -> Sequence[Outcome]:
-        """The outcomes of a part, recorded.
+        """The outcomes of a part.
 
         Args:
             part: Some rows.
@@ -177,38 +180,48 @@ class SubmissionRun:
             known: Outcomes of earlier runs, by offset within the lot.
             answers: Of this one, `None` when nothing was asked.
         """
-        new = {} if answers is None else await self._answered(part, start, answers)
+        asked = [] if answers is None else _within(answers.offsets, start, part)
+        outcomes: Sequence[Outcome] = ()
+        if answers is not None:
+            outcomes = await self._answered(len(asked), answers)
+        if len(asked) < len(part.offsets):
+            new = dict(zip(asked, outcomes, strict=True))
+            outcomes = self._completed(part, start, known, new)
+        if answers is not None and answers.is_old:
+            self._meter.kept += len(asked)
+        self._meter.concluded_unpaid(outcomes)
+        return outcomes
+
+    def _completed(
+        self,
+        part: Part,
+        start: int,
+        known: Mapping[int, Outcome],
+        new: Mapping[int, Outcome],
+    ) -> Sequence[Outcome]:
+        """The outcomes of all rows of a part."""
         outcomes = []
-        for offset, row in enumerate(part.rows, start):
+        refused = part.prompts.refused
+        for offset, place in enumerate(part.offsets, start):
             outcome = known.get(offset)
             if outcome is None:
-                refused = part.prompts.refused
-                outcome = new.get(offset) or Outcome(
-                    error=refused[part.offsets[offset - start]]
-                )
-                self._record(part.first_index + offset - start, row, outcome)
+                outcome = new.get(offset) or Outcome(error=refused[place])
             else:
                 self._meter.kept += 1
-            self._meter.concluded(outcome, is_paid=False)
             outcomes.append(outcome)
         return outcomes
 
-    def _record(self, index: int, row: bytes | None, outcome: Outcome) -> None:
-        if self._recorder is not None:
-            digest = 0 if row is None else row_digest(row)
-            self._recorder.record(index, digest, outcome)
-
-    async def _answered(
-        self, part: Part, start: int, answers: LotAnswers
-    ) -> Mapping[int, Outcome]:
-        stop = start + len(part.offsets)
-        asked = [offset for offset in answers.offsets if start <= offset < stop]
+    async def _answered(self, count: int, answers: LotAnswers) -> Sequence[Outcome]:
+        """The outcomes of the next rows that were sent."""
         outputs = answers.outputs
         if isinstance(outputs, RowError):
-            failed = Outcome(error=outputs, attempts=1)
-            return dict.fromkeys(asked, failed)
-        cells = await outputs.take(len(asked))
-        return dict(zip(asked, map(self._judged, cells), strict=True))
+            return [Outcome(error=outputs, attempts=1)] * count
+        cells = await outputs.take(count)
+        if isinstance(cells, pa.Array):
+            if self._schema is None and is_plain_text(cells):
+                return AnsweredTexts(cells)
+            cells = cells.to_pylist()
+        return [self._judged(cell) for cell in cells]
 
     def _judged(self, cell: Any) -> Outcome:
         output = read_output(cell)
@@ -219,6 +232,66 @@ class SubmissionRun:
             return Outcome(answer=answer, error=_ONLY_THOUGHT, attempts=1)
         answer = Answer(text=output.text, reasoning=output.reasoning)
         return judge(answer, self._schema, attempts=1)
+
+
+class _LotRecords:
+    """Records the rows of a lot one by one, unless its results are kept as they are.
+
+    Those of a lot without a failure are. A failure is the ledger's, which knows how
+    to have failed rows asked again; so then all rows of the lot are recorded, those
+    that have gone out already among them.
+    """
+
+    def __init__(self, recorder: Recorder | None, *, is_kept: bool) -> None:
+        self._recorder = recorder
+        self.is_kept = is_kept and recorder is not None
+        self._held: list[tuple[Part, Sequence[Outcome]]] = []
+
+    def add(
+        self,
+        part: Part,
+        start: int,
+        outcomes: Sequence[Outcome],
+        known: Mapping[int, Outcome],
+    ) -> None:
+        """Take the outcomes of the next part."""
+        if self.is_kept:
+            self._held.append((part, outcomes))
+            if _has_failure(outcomes):
+                self.is_kept = False
+                for earlier, concluded in self._held:
+                    self._record(earlier, concluded, range(0))
+        elif self._recorder is not None:
+            kept = [offset - start for offset in known]
+            self._record(part, outcomes, kept)
+
+    def _record(
+        self, part: Part, outcomes: Sequence[Outcome], kept: Collection[int]
+    ) -> None:
+        if self._recorder is None:
+            return
+        skipped = frozenset(kept)
+        for at, (row, outcome) in enumerate(zip(part.rows, outcomes, strict=True)):
+            if at not in skipped:
+                digest = 0 if row is None else row_digest(row)
+                self._recorder.record(part.first_index + at, digest, outcome)
+
+
+def _is_kept(lot: Lot, answers: LotAnswers | None) -> bool:
+    """Whether all rows of a lot were sent, and what came of them stays in a file."""
+    return answers is not None and answers.is_kept and len(answers.offsets) == len(lot)
+
+
+def _has_failure(outcomes: Sequence[Outcome]) -> bool:
+    if isinstance(outcomes, AnsweredTexts):
+        return False
+    return any(outcome.error is not None for outcome in outcomes)
+
+
+def _within(offsets: Sequence[int], start: int, part: Part) -> Sequence[int]:
+    """Those of ascending offsets within a lot that lie in a part."""
+    stop = start + len(part.offsets)
+    return offsets[bisect_left(offsets, start) : bisect_left(offsets, stop)]
 
 
 class _Turns:

@@ -13,6 +13,7 @@ from anyio import CancelScope, to_thread
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
 from sutro_stream.deployments.deployment import Deployment
+from sutro_stream.deployments.kept_results import KeptResults
 from sutro_stream.deployments.sent_jobs import SentJobs
 from sutro_stream.errors import ConfigurationError
 from sutro_stream.flow.retry import RetryPolicy
@@ -173,6 +174,7 @@ class SubmitStep:
         submission: What all jobs share.
         context: See `Stage.bind`.
         sent: Submissions that are out.
+        results: What came of some of them.
     """
 
     stage: Submit
@@ -181,6 +183,7 @@ class SubmitStep:
     submission: Submission
     context: RunContext
     sent: SentJobs = field(default_factory=SentJobs)
+    results: KeptResults = field(default_factory=KeptResults)
 
     @property
     def schema(self) -> OutputSchema | None:
@@ -211,6 +214,11 @@ class SubmitStep:
         return self.stage.ordered
 
     @property
+    def keeps_answers(self) -> bool:
+        """See `AskingStep`: results lie in a file for each job."""
+        return True
+
+    @property
     def needs_memory(self) -> bool:
         """See `AskingStep`."""
         return False
@@ -224,16 +232,26 @@ class SubmitStep:
     async def beside(
         self, ledger: Ledger, path: Path, mode: OpenMode
     ) -> AsyncIterator[None]:
-        """See `AskingStep`: the list of jobs that are out."""
+        """See `AskingStep`: the list of jobs that are out, and results that came."""
         restart = mode is OpenMode.RESTART
-        place = Path(f"{path}-jobs")
-        await to_thread.run_sync(partial(self.sent.open, place, restart=restart))
+        jobs, results = Path(f"{path}-jobs"), Path(f"{path}-results")
+
+        def opened() -> None:
+            self.results.open(results, restart=restart)
+            self.sent.open(jobs, restart=restart)
+
+        def closed(*, remove: bool) -> None:
+            # Without its list, a folder of results is nothing.
+            self.results.close(remove=remove)
+            self.sent.close(remove=remove)
+
+        await to_thread.run_sync(opened)
         try:
             yield
         finally:
             with CancelScope(shield=True):
                 remove = ledger.is_done_with
-                await to_thread.run_sync(partial(self.sent.close, remove=remove))
+                await to_thread.run_sync(partial(closed, remove=remove))
 
     async def __call__(
         self, source: ObjectReceiveStream[Any], sink: ObjectSendStream[Any]
@@ -244,6 +262,7 @@ class SubmitStep:
             stage.deployment.retrying(stage.retry),
             self.submission,
             self.sent,
+            self.results,
             concurrency=stage.concurrency,
             poll_s=stage.poll_s,
             meter=self.context.meter,

@@ -12,6 +12,7 @@ import orjson
 from aiohttp import web
 
 from sutro_stream.server.authentication import Handler
+from sutro_stream.server.unread import UnreadWatch
 from sutro_stream.wire import replies
 from sutro_stream.wire.api_error import ApiError
 
@@ -74,17 +75,26 @@ class Connections:
 class Connection(web.RequestHandler):
     """One connection; see `Connections`."""
 
-    __slots__ = ("_connections",)
+    __slots__ = ("_connections", "_unread", "_unread_s")
 
     def __init__(
-        self, manager: web.Server, *, connections: Connections, **options: Any
+        self,
+        manager: web.Server,
+        *,
+        connections: Connections,
+        unread_s: float,
+        **options: Any,
     ) -> None:
         super().__init__(manager, **options)
         self._connections = connections
+        self._unread: UnreadWatch | None = None
+        self._unread_s = unread_s
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
         super().connection_made(transport)
+        if self.transport is not None:
+            self._unread = UnreadWatch(self.transport, patience_s=self._unread_s)
         if not self._connections.add(self):
             if self.transport is not None:
                 self.transport.write(_no_room())
@@ -93,7 +103,21 @@ class Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """See `asyncio.Protocol`."""
         self._connections.discard(self)
+        if self._unread is not None:
+            self._unread.end()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        super().pause_writing()
+        if self._unread is not None:
+            self._unread.begin()
+
+    def resume_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        if self._unread is not None:
+            self._unread.end()
+        super().resume_writing()
 
     def handle_error(
         self,
@@ -119,6 +143,8 @@ class Runner(web.AppRunner):
     Args:
         app: The application.
         most_connections: At once.
+        unread_s: Seconds after which a connection is broken whose client does not
+            read.
         options: Of each connection; see `aiohttp.web.RequestHandler`.
         grace_s: Seconds that requests at work get when the server stops.
     """
@@ -128,11 +154,12 @@ class Runner(web.AppRunner):
         app: web.Application,
         *,
         most_connections: int,
+        unread_s: float,
         grace_s: float,
         **options: Any,
     ) -> None:
         self.connections = Connections(most_connections)
-        self._options = options
+        self._options = {**options, "unread_s": unread_s}
         app.middlewares.insert(0, _notes_work(self.connections))
         super().__init__(app, handler_cancellation=True, shutdown_timeout=grace_s)
 

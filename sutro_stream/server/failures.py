@@ -9,6 +9,7 @@ import time
 from aiohttp import hdrs, web
 
 from sutro_stream.errors import SutroStreamError
+from sutro_stream.jobs.disk_space import insufficient_storage, is_lack_of_space
 from sutro_stream.server.authentication import Handler
 from sutro_stream.server.context import ACCOUNT, JOB_ID, REQUEST_ID, STARTED
 from sutro_stream.server.sending import reply
@@ -116,6 +117,9 @@ def _foreign(request: web.Request, error: web.HTTPException) -> ApiError:
 
 def _unexpected(request: web.Request, error: Exception) -> ApiError:
     what = f"{request.method} {request.path}", request[REQUEST_ID]
+    if is_lack_of_space(error):
+        _LOGGER.error("%s failed (%s): no space left", *what, extra=_named(request))
+        return insufficient_storage()
     if isinstance(error, SutroStreamError):
         # Its text is written to be shown, to whoever runs the service.
         _LOGGER.error("%s failed (%s): %s", *what, error, extra=_named(request))

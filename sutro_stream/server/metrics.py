@@ -24,7 +24,7 @@ from sutro_stream.values.job import JobState
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _BUCKETS_S = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
-# Whatever else a stranger makes up must not become series of its own.
+# Whatever else a stranger makes up must not become a series of its own.
 _METHODS = hdrs.METH_ALL - {hdrs.METH_ANY}
 
 
@@ -64,9 +64,8 @@ class Metrics:
 
     def ended(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count its end."""
-        method = method if method in _METHODS else "other"
         self._under_way.labels(route).dec()
-        self._answered.labels(route, method, str(status)).inc()
+        self._answered.labels(route, method_of(method), str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
     def text(self, health: Health) -> bytes:
@@ -74,6 +73,11 @@ class Metrics:
         snapshot = CollectorRegistry()
         snapshot.register(_Snapshot(health))
         return generate_latest(self._registry) + generate_latest(snapshot)
+
+
+def method_of(method: str) -> str:
+    """The method's own name, if it is one of HTTP's."""
+    return method if method in _METHODS else "other"
 
 
 METRICS = web.AppKey("METRICS", Metrics)

@@ -13,7 +13,8 @@ from sutro_stream.server.metrics import CONTENT_TYPE, METRICS
 METRICS_PATH = "/metrics"
 """Outside the prefixes, without a key."""
 
-_CLIENT_LEFT = 499
+CLIENT_LEFT = 499
+"""Status of a request whose client did not wait for one."""
 _UNKNOWN = "unknown"
 
 
@@ -23,7 +24,7 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     metrics, route = request.app[METRICS], route_of(request)
     metrics.began(route)
     began_s = time.monotonic()
-    status = _CLIENT_LEFT
+    status = CLIENT_LEFT
     try:
         response = await handler(request)
         status = response.status

@@ -30,7 +30,9 @@ from sutro_stream.server.handlers import (
 )
 from sutro_stream.server.metrics import METRICS, Metrics
 from sutro_stream.server.observing import METRICS_PATH, metrics_page, observe
+from sutro_stream.server.tracing import TRACING, trace
 from sutro_stream.settings.deployment import DeploymentSettings
+from sutro_stream.telemetry.tracing import NO_TRACING, Tracing
 from sutro_stream.wire import routes
 from sutro_stream.wire.routes import Route
 
@@ -61,17 +63,28 @@ _HANDLERS: Mapping[Route, Handler] = {
 
 
 def application_of(
-    deployment: Deployment, settings: DeploymentSettings
+    deployment: Deployment,
+    settings: DeploymentSettings,
+    *,
+    tracing: Tracing = NO_TRACING,
 ) -> web.Application:
-    """The routes to a deployment that somebody else opens and closes."""
+    """The routes to a deployment that somebody else opens and closes.
+
+    Args:
+        deployment: Open.
+        settings: Of it.
+        tracing: Where spans of requests go.
+    """
     app = routes_only(settings)
+    app[TRACING] = tracing
     app[LIVING] = Living(deployment)
     return app
 
 
 def routes_only(settings: DeploymentSettings) -> web.Application:
     """The routes; `LIVING` must be there before the application has started."""
-    app = web.Application(middlewares=[tell_errors, cancel_orderly])
+    app = web.Application(middlewares=[trace, tell_errors, cancel_orderly])
+    app[TRACING] = NO_TRACING
     app[SETTINGS] = settings
     app[STREAMS] = OpenStreams()
     app[MAKERS] = anyio.CapacityLimiter(_MAKERS)

@@ -11,11 +11,13 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from sutro_stream.errors import ConfigurationError
+from sutro_stream.jobs.engines import EnginesFor, engines_for
 from sutro_stream.jobs.service import open_service
 from sutro_stream.server.connections import Runner
 from sutro_stream.server.file_limit import most_connections
 from sutro_stream.server.routing import application_of
 from sutro_stream.settings.deployment import DeploymentSettings, ServerSettings
+from sutro_stream.telemetry.otlp import open_tracing
 
 # Requests that are not answered by then are cut off; downloads can be resumed.
 _GRACE_S = 10.0
@@ -27,7 +29,10 @@ _WAITING_S = 75.0
 
 
 async def serve_forever(
-    settings: DeploymentSettings, *, on_ready: Callable[[str], None]
+    settings: DeploymentSettings,
+    *,
+    on_ready: Callable[[str], None],
+    engines_for: EnginesFor = engines_for,
 ) -> None:
     """Open the deployment and serve it.
 
@@ -37,17 +42,24 @@ async def serve_forever(
     Args:
         settings: What is served, and where.
         on_ready: Called with the address once requests are taken.
+        engines_for: What serves a model.
 
     Raises:
-        ConfigurationError: The address cannot be listened on, or the certificate
-            cannot be read.
+        ConfigurationError: The address cannot be listened on, the certificate cannot
+            be read, or what sends traces is not installed.
         SutroStreamError: The deployment cannot be opened, or cannot go on.
     """
     tls = _tls(settings.server)
-    async with open_service(settings.service) as deployment:
+    async with (
+        open_tracing(is_on=settings.server.traces) as tracing,
+        open_service(
+            settings.service, engines_for=engines_for, tracing=tracing
+        ) as deployment,
+    ):
         runner = Runner(
-            application_of(deployment, settings),
+            application_of(deployment, settings, tracing=tracing),
             most_connections=most_connections(settings.server.max_connections),
+            unread_s=settings.server.unread_s,
             grace_s=_GRACE_S,
             access_log=None,
             keepalive_timeout=_WAITING_S,

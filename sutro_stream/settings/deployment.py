@@ -56,6 +56,9 @@ class ServerSettings:
         max_connections: Most connections at once; fewer where this process may not
             have as many files open.
         metrics: Whether `/metrics` is served, to anybody who can reach the server.
+        traces: Whether traces are sent; where to, the variables `OTEL_*` say.
+        unread_s: Seconds after which a connection is broken whose client does not
+            read what it was sent.
     """
 
     host: str = "127.0.0.1"
@@ -66,6 +69,8 @@ class ServerSettings:
     private_key: Path | None = None
     max_connections: int = 10_000
     metrics: bool = False
+    traces: bool = False
+    unread_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +182,8 @@ def _server(table: ServerTable, *, beside: Path) -> ServerSettings:
         private_key=_existing(table.private_key, beside, "server.private_key"),
         max_connections=table.max_connections,
         metrics=table.metrics,
+        traces=table.traces,
+        unread_s=table.unread_s,
     )
 
 
@@ -292,7 +299,9 @@ def _endpoint(table: EndpointTable, what: str, settings: Settings) -> Endpoint:
                 f"{what}.api_key_env: no such environment variable is set; give the "
                 "name of the variable that holds the key"
             )
-    return Endpoint(url=table.url, api_key=key, dialect=table.dialect)
+    return Endpoint(
+        url=table.url, api_key=key, dialect=table.dialect, transport=table.transport
+    )
 
 
 def _check_address(url: str, what: str) -> None:

@@ -36,6 +36,8 @@ class ServerTable:
     private_key: _Text | None = None
     max_connections: _Positive = 10_000
     metrics: bool = False
+    traces: bool = False
+    unread_s: _Seconds = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +85,7 @@ class EndpointTable:
     url: str
     api_key_env: _Text | None = None
     dialect: Literal["openai", "vllm", "llama.cpp"] = "vllm"
+    transport: Literal["aiohttp", "fast"] = "aiohttp"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,6 +47,33 @@ def slices(batch: pa.RecordBatch, *, max_rows: int) -> Iterator[pa.RecordBatch]:
         yield batch.slice(start, step)
 
 
+def joined(
+    batches: Iterable[pa.RecordBatch], *, max_rows: int
+) -> Iterator[pa.RecordBatch]:
+    """The same rows in fewer batches, where these are small.
+
+    Args:
+        batches: None of more than `max_rows` rows.
+        max_rows: Most rows of a batch.
+    """
+    held: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        full = rows + batch.num_rows > max_rows or size + batch.nbytes > CHUNK_BYTES
+        if held and full:
+            yield _join(held)
+            held, rows, size = [], 0, 0
+        held.append(batch)
+        rows += batch.num_rows
+        size += batch.nbytes
+    if held:
+        yield _join(held)
+
+
+def _join(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
+
+
 def project(
     names: Sequence[str],
     *,

@@ -24,6 +24,7 @@ import pyarrow as pa
 from sutro_stream.errors import ConfigurationError, SourceError
 from sutro_stream.sources.chunks import (
     CHUNK_BYTES,
+    CHUNK_ROWS,
     check_chunk_rows,
     conform,
     plain_schema,
@@ -38,6 +39,8 @@ Row: TypeAlias = str | Mapping[str, Any]
 """A prompt, or values by column."""
 
 _NAME = "rows in memory"
+# Each of them is looked at in Python, in the event loop's own thread.
+_OBJECTS_PER_CHUNK = 1000
 _CLOSING_LIMIT_S = 1.0
 _END = object()
 
@@ -63,14 +66,15 @@ class RowsSource:
             pandas table).
         columns: Columns to read, `None` for all. Of mappings only these keys are
             read, and those no row has are null.
-        chunk_rows: Most rows of a chunk; large rows make smaller chunks.
+        chunk_rows: Most rows of a chunk; large rows make smaller chunks. `None` is
+            8192 of Arrow data, and 1000 of others.
     """
 
     rows: Iterable[Row] | AsyncIterable[Row] | pa.Table | pa.RecordBatch = field(
         repr=False
     )
     columns: Sequence[str] | None = None
-    chunk_rows: int = 1000
+    chunk_rows: int | None = None
     _uses: _Uses = field(default_factory=_Uses, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -80,7 +84,8 @@ class RowsSource:
             ConfigurationError: `rows` is nothing to take rows from, or a value is
                 out of range.
         """
-        check_chunk_rows(self.chunk_rows)
+        if self.chunk_rows is not None:
+            check_chunk_rows(self.chunk_rows)
         if isinstance(self.rows, str | bytes | Mapping) or not (
             _is_arrow(self.rows) or isinstance(self.rows, Iterable | AsyncIterable)
         ):
@@ -110,9 +115,10 @@ class RowsSource:
     @asynccontextmanager
     async def _open_arrow(self, asked: frozenset[str] | None) -> AsyncIterator[Reader]:
         self._use(once=isinstance(self.rows, pa.RecordBatchReader))
+        chunk_rows = self.chunk_rows or CHUNK_ROWS
         async with open_threaded(
-            partial(_plan_arrow, self.rows, self.columns, asked, self.chunk_rows),
-            chunk_rows=self.chunk_rows,
+            partial(_plan_arrow, self.rows, self.columns, asked, chunk_rows),
+            chunk_rows=chunk_rows,
             may_be_empty=True,
             name=_NAME,
         ) as reader:
@@ -126,7 +132,7 @@ class RowsSource:
         reader = _ItemReader(
             items,
             RowTable(declared=self.columns, asked=asked),
-            chunk_rows=self.chunk_rows,
+            chunk_rows=self.chunk_rows or _OBJECTS_PER_CHUNK,
             row_count=len(rows) if isinstance(rows, Sized) else None,
         )
         try:

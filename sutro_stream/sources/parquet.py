@@ -6,20 +6,17 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial, reduce
-from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sutro_stream.errors import SourceError
 from sutro_stream.sources.chunks import (
-    CHUNK_BYTES,
     CHUNK_ROWS,
     check_chunk_rows,
     conform,
-    plain,
+    joined,
     plain_schema,
     project,
     quoted,
@@ -32,6 +29,7 @@ from sutro_stream.sources.files import (
     find_files,
     unreadable,
 )
+from sutro_stream.sources.parquet_strides import strides
 from sutro_stream.sources.source import Reader
 from sutro_stream.sources.threaded import ReadPlan, open_threaded
 
@@ -43,8 +41,6 @@ _MIN_FILE_BYTES = 12
 _COLUMN_BUFFER_BYTES = 1 << 20
 _MIN_COLUMN_BUFFER_BYTES = 64 << 10
 _ALL_BUFFERS_BYTES = 32 << 20
-_PROBE_ROWS = 16
-_LARGEST_BATCH_BYTES = 64 << 20
 _BROKEN = (pa.ArrowException, OSError)
 
 
@@ -188,11 +184,11 @@ def _file_batches(
         return file.error(reason, row_index=row_index)
 
     try:
-        largest = _largest_values(file, parquet.metadata, schema.names)
-        for groups, rows in _strides(parquet, schema.names, chunk_rows, largest):
-            for batch in parquet.iter_batches(
+        for groups, rows in strides(file, parquet, schema.names, chunk_rows):
+            batches = parquet.iter_batches(
                 rows, row_groups=groups, columns=schema.names, use_threads=False
-            ):
+            )
+            for batch in joined(batches, max_rows=chunk_rows):
                 yield conform(batch, schema, first_row=first_row, error=error)
                 first_row += batch.num_rows
     except _BROKEN as broken:
@@ -200,122 +196,6 @@ def _file_batches(
             raise unreadable(file.label, broken) from broken
         reason = f"damaged Parquet file: no more can be read after row {first_row}"
         raise file.error(reason, row_index=first_row) from broken
-
-
-def _strides(
-    parquet: Any, names: Sequence[str], chunk_rows: int, largest: Sequence[int]
-) -> Iterator[tuple[list[int], int]]:
-    """Runs of row groups, each with the rows of it that make one chunk.
-
-    Rows are rounded down to powers of two so that similar row groups are read in
-    one go.
-
-    Args:
-        parquet: The file.
-        names: Columns that are read.
-        chunk_rows: Most rows of a chunk.
-        largest: See `_largest_values`.
-    """
-    metadata = parquet.metadata
-    if metadata.num_rows == 0:
-        return
-    least_bytes = _probe(parquet, names) if _has_dictionaries(metadata) else 0.0
-
-    def rows(group: int) -> int:
-        row_bytes = max(_row_bytes(metadata.row_group(group), names), least_bytes)
-        fitting = max(1, int(CHUNK_BYTES / max(row_bytes, 1.0)))
-        # Each row could be the largest one, however small they are on average.
-        fitting = min(fitting, max(1, _LARGEST_BATCH_BYTES // max(largest[group], 1)))
-        return min(1 << (fitting.bit_length() - 1), chunk_rows)
-
-    for stride, groups in groupby(range(metadata.num_row_groups), key=rows):
-        yield list(groups), stride
-
-
-def _row_bytes(group: Any, names: Sequence[str]) -> float:
-    """Uncompressed bytes of one row in the columns read, on average."""
-    wanted = frozenset(names)
-    columns = [group.column(at) for at in range(group.num_columns)]
-    size = sum(
-        column.total_uncompressed_size
-        for column in columns
-        if column.path_in_schema in wanted
-        or column.path_in_schema.partition(".")[0] in wanted
-    )
-    return float(size / max(group.num_rows, 1))
-
-
-def _has_dictionaries(metadata: Any) -> bool:
-    group = metadata.row_group(0)
-    return any(group.column(at).has_dictionary_page for at in range(group.num_columns))
-
-
-def _largest_values(file: InputFile, metadata: Any, names: Sequence[str]) -> list[int]:
-    """Bytes of the largest value that rows of a row group share, by row group.
-
-    What stands in a dictionary once can be the value of every row: a file of some KB
-    can hold more than there is memory in the world.
-    """
-    groups = range(metadata.num_row_groups)
-    schema = metadata.schema.to_arrow_schema()
-    texts = frozenset(name for name in names if _is_text(schema.field(name).type))
-    shared = [_dictionaries(metadata.row_group(group), texts) for group in groups]
-    coded = sorted({name for found in shared for name in found})
-    if not coded:
-        return [0] * len(groups)
-    with pq.ParquetFile(
-        file.path, metadata=metadata, read_dictionary=coded, pre_buffer=False
-    ) as parquet:
-        return [_largest_value(parquet, group, shared[group]) for group in groups]
-
-
-def _largest_value(parquet: Any, group: int, columns: Sequence[str]) -> int:
-    if not columns:
-        return 0
-    batches = parquet.iter_batches(
-        1, row_groups=[group], columns=columns, use_threads=False
-    )
-    first = next(batches, None)
-    coded = [] if first is None else first.columns
-    return sum(
-        pc.max(pc.binary_length(column.dictionary)).as_py() or 0
-        for column in coded
-        if pa.types.is_dictionary(column.type)
-    )
-
-
-def _dictionaries(group: Any, texts: frozenset[str]) -> list[str]:
-    """Those of the columns that have a dictionary."""
-    columns = [group.column(at) for at in range(group.num_columns)]
-    return [
-        column.path_in_schema
-        for column in columns
-        if column.path_in_schema in texts and column.has_dictionary_page
-    ]
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    tests = (
-        *(pa.types.is_string, pa.types.is_large_string),
-        *(pa.types.is_binary, pa.types.is_large_binary),
-    )
-    return any(test(kind) for test in tests)
-
-
-def _probe(parquet: Any, names: Sequence[str]) -> float:
-    """Decoded bytes of one of the first rows, on average.
-
-    With dictionaries the metadata tells the size of the distinct values only: a
-    file of some KB can hold GB of repeated text.
-    """
-    batches = parquet.iter_batches(_PROBE_ROWS, columns=names, use_threads=False)
-    batch = next(batches, None)
-    if batch is None or not batch.num_rows:
-        return 0.0
-    size = sum(plain(column).nbytes for column in batch.columns)
-    return float(size / batch.num_rows)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from sutro_stream.errors import EngineUnavailableError
 _START_S = 60.0
 _STOP_S = 15.0
 _LONGEST_LINE_BYTES = 4096
+_INSTANT = "sutro_stream.testing.instant_deployment"
 _ADDRESS = re.compile(rb"https?://[^\s/]+")
 
 
@@ -49,7 +50,11 @@ class DeploymentProcess:
 
 @asynccontextmanager
 async def deployment_process(
-    data_dir: Path, *, config: Path | None = None, port: int = 0
+    data_dir: Path,
+    *,
+    config: Path | None = None,
+    port: int = 0,
+    is_instant: bool = False,
 ) -> AsyncGenerator[DeploymentProcess]:
     """Run `sutro-stream serve` until the block is left.
 
@@ -57,14 +62,18 @@ async def deployment_process(
         data_dir: Folder of its data; made if it is not there.
         config: Its configuration, `None` for the embedded model.
         port: Where it listens, 0 for a free one.
+        is_instant: Whether models are an `InstantEngine` each, whatever the
+            configuration says of their endpoints: for what a deployment itself costs.
 
     Raises:
         EngineUnavailableError: It did not start to listen; its error output says why.
     """
-    arguments = ["serve", f"--data-dir={data_dir}", f"--port={port}"]
+    arguments = [f"--data-dir={data_dir}", f"--port={port}"]
     if config is not None:
         arguments.append(f"--config={config}")
-    command = _command(*arguments)
+    command = _command("serve", *arguments)
+    if is_instant:
+        command = [sys.executable, "-m", _INSTANT, *arguments]
     async with await anyio.open_process(command, stdout=PIPE, stderr=None) as process:
         if process.stdout is None:
             raise AssertionError

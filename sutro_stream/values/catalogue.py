@@ -15,6 +15,7 @@ EMBEDDED_CONTEXT_TOKENS = 2048
 """Window of each request to the embedded engine when the operator says nothing."""
 
 EndpointDialect: TypeAlias = Literal["openai", "vllm", "llama.cpp"]
+EndpointTransport: TypeAlias = Literal["aiohttp", "fast"]
 
 
 class ModelKind(StrEnum):
@@ -32,11 +33,13 @@ class Endpoint:
         url: Address up to and with the version, usually ending in `/v1`.
         api_key: Its bearer token, `None` for none; a secret.
         dialect: Which sampling parameters it knows.
+        transport: What speaks HTTP to it.
     """
 
     url: str
     api_key: str | None = field(default=None, repr=False)
     dialect: EndpointDialect = "vllm"
+    transport: EndpointTransport = "aiohttp"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from sutro_stream.errors import ConfigurationError
 from sutro_stream.values.instructions import Instructions
-from sutro_stream.values.outcomes import OutcomeBatch, RowError
+from sutro_stream.values.outcomes import AnsweredTexts, OutcomeBatch, RowError
 from sutro_stream.values.prompts import PromptBatch
 from sutro_stream.values.rows import RowBatch
 from sutro_stream.values.schema import OutputField
@@ -144,6 +144,11 @@ class Layout:
 
     def _answers(self, batch: OutcomeBatch) -> list[pa.Array]:
         outcomes = batch.outcomes
+        if isinstance(outcomes, AnsweredTexts) and not self.fields:
+            return [
+                outcomes.texts.cast(pa.string()),
+                pa.nulls(len(outcomes), pa.string()),
+            ]
         texts = [None if o.answer is None else o.answer.text for o in outcomes]
         columns = [
             pa.array(texts, pa.string()),

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, overload
 
+import pyarrow as pa
+
+from sutro_stream.values.quick import quick
 from sutro_stream.values.rate_hints import RateHint
 
 if TYPE_CHECKING:
@@ -64,6 +68,7 @@ class RowError:
         return f"{self.kind}: {self.message}"
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """Tokens as the engine counted them."""
@@ -88,6 +93,7 @@ class TokenLogprob:
     alternatives: tuple[tuple[str, float], ...] = ()
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What an engine said to one prompt, unchanged.
@@ -121,6 +127,7 @@ class Answer:
     rate_hint: RateHint | None = field(default=None, compare=False)
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What became of one row.
@@ -138,6 +145,49 @@ class Outcome:
     value: Any = None
     error: RowError | None = None
     attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredTexts(Sequence[Outcome]):
+    """Answers of which only the text is known, each to one request.
+
+    Reads as a sequence of outcomes, made when they are looked at: an object for each
+    row costs more than all else where rows come and go by the thousand.
+
+    Attributes:
+        texts: Strings, none of them null.
+    """
+
+    texts: pa.Array
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @overload
+    def __getitem__(self, at: int) -> Outcome: ...
+    @overload
+    def __getitem__(self, at: slice) -> AnsweredTexts: ...
+    def __getitem__(self, at: int | slice) -> Outcome | AnsweredTexts:
+        if isinstance(at, slice):
+            return AnsweredTexts(self.texts[at])
+        return _answered(self.texts[at].as_py())
+
+    def __iter__(self) -> Iterator[Outcome]:
+        return map(_answered, self.texts.to_pylist())
+
+
+def _answered(text: str) -> Outcome:
+    return Outcome(answer=Answer(text=text), attempts=1)
+
+
+def joined_outcomes(parts: Sequence[Sequence[Outcome]]) -> Sequence[Outcome]:
+    """The outcomes of several sequences as one."""
+    if len(parts) == 1:
+        return parts[0]
+    texts = [part.texts for part in parts if isinstance(part, AnsweredTexts)]
+    if texts and len(texts) == len(parts):
+        return AnsweredTexts(pa.concat_arrays(texts))
+    return list(chain.from_iterable(parts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,7 +279,7 @@ class OutcomeBatch:
         return cls(
             prompts=batches[0].prompts,
             offsets=offsets,
-            outcomes=[outcome for batch in batches for outcome in batch.outcomes],
+            outcomes=joined_outcomes([batch.outcomes for batch in batches]),
             structured=batches[0].structured,
         )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import orjson
+import pyarrow as pa
 
 from sutro_stream.errors import ProtocolError
 from sutro_stream.wire.responses import json_fields
@@ -79,6 +80,22 @@ def parse_results_link(body: bytes) -> ResultsLink:
         raise ProtocolError("the deployment gave no link to the job's results")
     known = isinstance(size, int) and not isinstance(size, bool) and size > 0
     return ResultsLink(url=url, size_bytes=size if known else None)
+
+
+def is_plain_text(cells: pa.Array) -> bool:
+    """Whether `read_output` would give each cell back as it is, as text.
+
+    Args:
+        cells: Of any type.
+    """
+    if not pa.types.is_large_string(cells.type) or cells.null_count:
+        return False
+    _, offsets, data = cells.buffers()
+    if data is None:
+        return True
+    places = memoryview(offsets).cast("q")
+    start, end = places[cells.offset], places[cells.offset + len(cells)]
+    return _ENVELOPE_KEY.encode() not in data.slice(start, end - start).to_pybytes()
 
 
 def read_output(cell: Any) -> Output | None:

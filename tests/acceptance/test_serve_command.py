@@ -16,6 +16,7 @@ import pytest
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from sutro_stream.cli import main
 from sutro_stream.jobs.database import Database
 from sutro_stream.jobs.folder import DataFolder
 from sutro_stream.jobs.keys import KeyStore
@@ -119,28 +120,27 @@ async def test_a_port_in_use_is_told(tmp_path: Path) -> None:
     assert b"Traceback" not in done.stderr
 
 
-async def test_a_wrong_configuration_is_told(tmp_path: Path) -> None:
-    """Before anything is opened."""
-    config = tmp_path / "deployment.toml"
-    config.write_text("[server]\nprot = 1")
-    done = await anyio.run_process(
-        command(tmp_path / "data", "--config", config), check=False
-    )
-    assert done.returncode == 2
-    assert b"server.prot is not a known field" in done.stderr
-    assert not (tmp_path / "data").exists()
-
-
-async def test_a_certificate_that_is_none_is_told(tmp_path: Path) -> None:
-    """By its place in the configuration."""
+@pytest.mark.parametrize(
+    ("configuration", "told"),
+    [
+        ("prot = 1", "server.prot is not a known field"),
+        ('certificate = "chain.pem"', "server.certificate: cannot use"),
+    ],
+    ids=["name", "certificate"],
+)
+def test_a_wrong_configuration_is_told(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    configuration: str,
+    told: str,
+) -> None:
+    """By its place, before anything is opened; so this process can be the command."""
     (tmp_path / "chain.pem").write_text("no certificate")
-    config = tmp_path / "deployment.toml"
-    config.write_text('[server]\ncertificate = "chain.pem"')
-    done = await anyio.run_process(
-        command(tmp_path / "data", "--config", config), check=False
-    )
-    assert done.returncode == 2
-    assert b"server.certificate: cannot use" in done.stderr
+    data, config = tmp_path / "data", tmp_path / "deployment.toml"
+    config.write_text(f"[server]\n{configuration}")
+    assert main(["serve", f"--data-dir={data}", f"--config={config}"]) == 2
+    assert told in capsys.readouterr().err
+    assert not data.exists()
 
 
 async def test_what_is_no_http_is_not_quoted_in_the_log(tmp_path: Path) -> None:

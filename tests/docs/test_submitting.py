@@ -14,9 +14,11 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
+import pyarrow.parquet as pq
 import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
+from pyarrow import csv
 
 import sutro_stream as ss
 from sutro_stream.testing import ScriptedChatServer
@@ -34,43 +36,71 @@ from sutro_stream.testing.scripted_deployment import (
 ROOT = Path(ss.__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 PAGE = ROOT / "docs" / "submitting.md"
+README = ROOT / "README.md"
 CONFIG = """
 [models.gpt-oss-20b]
 endpoints = [{{ url = "{url}" }}]
 """
 
 
-def programs() -> Iterator[str]:
-    """The Python programs of the page."""
-    yield from re.findall(r"(?ms)^```python\n(.*?)^```", PAGE.read_text())
+def programs(page: Path = PAGE) -> Iterator[str]:
+    """The Python programs of a page."""
+    yield from re.findall(r"(?ms)^```python\n(.*?)^```", page.read_text())
+
+
+@asynccontextmanager
+async def qualifying(folder: Path) -> AsyncIterator[dict[str, str]]:
+    """A deployment that has `lead-qualifier`; the variables that lead to it."""
+    data_dir, spec = folder / "data", EXAMPLES / "lead-qualifier.json"
+    function = json.loads(spec.read_text()) | {"model": "gpt-oss-20b"}
+    published = folder / "lead-qualifier.json"
+    published.write_text(json.dumps(function))
+    key = await anyio.to_thread.run_sync(create_key, data_dir, "alice")
+    publish = partial(publish_function, data_dir, "alice", published)
+    await anyio.to_thread.run_sync(publish)
+    async with ScriptedChatServer() as models:
+        config = folder / "deployment.toml"
+        config.write_text(CONFIG.format(url=models.base_url))
+        async with deployment_process(data_dir, config=config) as server:
+            yield {"SUTRO_API_URL": server.url, "SUTRO_API_KEY": key}
 
 
 @pytest.mark.timeout(120)
 async def test_the_programs_of_the_page_run_as_they_stand(tmp_path: Path) -> None:
     """They print every lead with its answer."""
-    data_dir, spec = tmp_path / "data", EXAMPLES / "lead-qualifier.json"
-    function = json.loads(spec.read_text()) | {"model": "gpt-oss-20b"}
-    published = tmp_path / "lead-qualifier.json"
-    published.write_text(json.dumps(function))
-    key = await anyio.to_thread.run_sync(create_key, data_dir, "alice")
-    publish = partial(publish_function, data_dir, "alice", published)
-    await anyio.to_thread.run_sync(publish)
     (tmp_path / "examples").symlink_to(EXAMPLES)
-    async with ScriptedChatServer() as models:
-        config = tmp_path / "deployment.toml"
-        config.write_text(CONFIG.format(url=models.base_url))
-        async with deployment_process(data_dir, config=config) as server:
-            for program in programs():
-                done = await anyio.run_process(
-                    [sys.executable, "-c", program],
-                    cwd=tmp_path,
-                    env={"SUTRO_API_URL": server.url, "SUTRO_API_KEY": key},
-                    stderr=None,
-                )
-                # Some answers have several lines.
-                numbers = re.findall(r"(?m)^(\d+) ", done.stdout.decode())
-                assert numbers[:12] == [str(number) for number in range(12)]
+    async with qualifying(tmp_path) as variables:
+        for program in programs():
+            done = await anyio.run_process(
+                [sys.executable, "-c", program],
+                cwd=tmp_path,
+                env=variables,
+                stderr=None,
+            )
+            # Some answers have several lines.
+            numbers = re.findall(r"(?m)^(\d+) ", done.stdout.decode())
+            assert numbers[:12] == [str(number) for number in range(12)]
     assert (tmp_path / "qualified.parquet").exists()
+
+
+async def test_the_part_of_the_readme_about_it_runs_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With another address, a key, and some leads."""
+    (part,) = [text for text in programs(README) if "ss.submit(" in text]
+    leads = csv.read_csv(EXAMPLES / "leads.csv")
+    pq.write_table(leads, tmp_path / "leads.parquet")
+    async with qualifying(tmp_path) as variables:
+        shown = "http://127.0.0.1:8642"
+        assert part.count(shown) == 1
+        lines = part.replace(shown, variables["SUTRO_API_URL"]).splitlines()
+        program = "\n    ".join(["async def main():", *lines, "return report"])
+        names: dict[str, Any] = {"ss": ss, "key": variables["SUTRO_API_KEY"]}
+        exec(program, names)  # noqa: S102 - what it does is the question
+        monkeypatch.chdir(tmp_path)
+        report = await names["main"]()
+    assert report.rows_answered == leads.num_rows
+    assert pq.read_metadata(tmp_path / "qualified.parquet").num_rows == leads.num_rows
 
 
 @asynccontextmanager

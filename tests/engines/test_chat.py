@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from sutro_stream.engines.chat import ChatEngine, ChatResponder
+from sutro_stream.engines.embeddings import EmbeddingEngine
 from sutro_stream.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -411,6 +412,34 @@ async def test_a_closed_engine_says_so() -> None:
             responder: ChatResponder = engine.bind(Instructions())
         with pytest.raises(EngineUnavailableError, match="closed"):
             await responder.answer("hi")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("X-Team", "blue\r\nX-Other: red"),
+        ("X-Team", "blue\x00"),
+        ("X Team", "blue"),
+        ("", "blue"),
+        ("Content-Length", "5"),
+        ("transfer-encoding", "chunked"),
+    ],
+)
+def test_a_header_that_cannot_be_sent_is_refused(name: str, value: str) -> None:
+    """By its name: the value may be a key."""
+    with pytest.raises(ConfigurationError, match="header") as caught:
+        ChatEngine("http://host/v1", headers={name: value})
+    assert "blue" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [ChatEngine, EmbeddingEngine])
+def test_a_transport_has_one_of_two_names(
+    kind: type[ChatEngine | EmbeddingEngine],
+) -> None:
+    """The message tells them."""
+    unknown: Any = "slow"
+    with pytest.raises(ConfigurationError, match="aiohttp, fast"):
+        kind("http://host/v1", transport=unknown)
 
 
 def test_secrets_do_not_show() -> None:

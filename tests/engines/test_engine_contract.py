@@ -12,6 +12,7 @@ import pytest_asyncio
 from sutro_stream.engines.chat import ChatEngine
 from sutro_stream.engines.engine import Engine
 from sutro_stream.engines.local import LocalEngine
+from sutro_stream.engines.transports.choice import TransportName
 from sutro_stream.testing import (
     Hang,
     Reply,
@@ -31,6 +32,7 @@ TOKEN = "token-kept-to-itself"
 
 class TestChatEngine(EngineSuite):
     stream = False
+    transport: TransportName = "aiohttp"
     secrets = (KEY, TOKEN)
 
     @asynccontextmanager
@@ -45,6 +47,7 @@ class TestChatEngine(EngineSuite):
                 "m",
                 api_key=KEY,
                 stream=self.stream,
+                transport=self.transport,
             )
 
     def check_answer(self, prompt: str, answer: Answer) -> None:
@@ -62,6 +65,15 @@ class TestChatEngine(EngineSuite):
 
 class TestStreamingChatEngine(TestChatEngine):
     stream = True
+
+
+class TestFastChatEngine(TestChatEngine):
+    transport = "fast"
+
+
+class TestFastStreamingChatEngine(TestChatEngine):
+    stream = True
+    transport = "fast"
 
 
 class TestScriptedEngine(EngineSuite):
@@ -91,7 +103,7 @@ class TestScriptedEngine(EngineSuite):
 
 def small_local_engine() -> LocalEngine:
     """The embedded model, with two places."""
-    return LocalEngine(parallel=2, context_tokens=4096)
+    return LocalEngine(parallel=2, context_tokens=4096, threads=1)
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

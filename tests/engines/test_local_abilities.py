@@ -36,14 +36,16 @@ LABEL = OutputSchema.parse(
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def engine() -> AsyncIterator[LocalEngine]:
     """One for all tests, as opening takes a second."""
-    async with LocalEngine(parallel=2, context_tokens=WINDOW) as opened:
+    async with LocalEngine(parallel=2, context_tokens=WINDOW, threads=1) as opened:
         yield opened
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def vectors() -> AsyncIterator[LocalEngine]:
     """One that embeds."""
-    async with LocalEngine(parallel=2, context_tokens=WINDOW, embedding=True) as opened:
+    async with LocalEngine(
+        parallel=2, context_tokens=WINDOW, threads=1, embedding=True
+    ) as opened:
         yield opened
 
 

@@ -65,13 +65,15 @@ anyio.run(main)
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def engine() -> AsyncIterator[LocalEngine]:
     """One open engine with two places, for tests that do not harm it."""
-    async with LocalEngine(parallel=2, context_tokens=WINDOW_TOKENS) as engine:
+    async with LocalEngine(
+        parallel=2, context_tokens=WINDOW_TOKENS, threads=1
+    ) as engine:
         yield engine
 
 
 def small_engine() -> LocalEngine:
     """An engine that starts quickly, for tests that start or harm one."""
-    return LocalEngine(parallel=1, context_tokens=256)
+    return LocalEngine(parallel=1, context_tokens=256, threads=1)
 
 
 def process_of(engine: LocalEngine) -> int:
@@ -178,7 +180,7 @@ async def test_opening_twice(engine: LocalEngine) -> None:
 async def test_full_windows_do_not_disturb_each_other() -> None:
     """Each answer may fill its window while its neighbours fill theirs."""
     finished = []
-    async with LocalEngine(parallel=3, context_tokens=64) as engine:
+    async with LocalEngine(parallel=3, context_tokens=64, threads=1) as engine:
         responder = engine.bind(ENDLESS)
 
         async def ask(number: int) -> None:
@@ -223,7 +225,9 @@ async def test_engine_can_be_opened_again() -> None:
 async def test_killed_in_the_middle_of_an_answer() -> None:
     """A request whose server dies fails at once, saying what happened."""
     killed_at = 0.0
-    async with LocalEngine(parallel=2, context_tokens=WINDOW_TOKENS) as engine:
+    async with LocalEngine(
+        parallel=2, context_tokens=WINDOW_TOKENS, threads=1
+    ) as engine:
         with pytest.raises(BaseExceptionGroup) as caught:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(engine.bind(ENDLESS).answer, "Write a book.")

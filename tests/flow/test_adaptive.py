@@ -33,7 +33,10 @@ from sutro_stream.testing.simulated_client import Client, simulate
 QUICK = Constant(seconds=0.05)
 USUAL = Constant(seconds=0.1)
 SCATTERED = Uniform(low_s=0.08, high_s=0.12)
-SEEDS = range(8)
+SEEDS = [
+    *range(3),
+    *(pytest.param(seed, marks=pytest.mark.long) for seed in range(3, 8)),
+]
 
 
 def run(conditions: Conditions, client: Client, *, seed: int = 0) -> Trace:
@@ -102,7 +105,7 @@ def test_without_a_limit_it_rises_to_its_cap() -> None:
     assert throttle.limit == 512
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_window_that_refills_at_once_is_kept_to(seed: int) -> None:
     """A quota for each second; what is refused is asked for little before its end."""
     limit = RateLimit(per_s=400, window_s=1.0, retry_after_s=1.0)

@@ -10,7 +10,7 @@ import pytest
 from sutro_stream.errors import StoreError
 from sutro_stream.flow.meter import Meter, Statistics
 from sutro_stream.jobs.activity import Activity
-from sutro_stream.jobs.health import check_room, disk_free_bytes
+from sutro_stream.jobs.disk_space import check_room, disk_free_bytes
 from sutro_stream.testing import (
     Constant,
     Reply,

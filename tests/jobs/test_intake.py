@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from sutro_stream.jobs.intake import (
     store_rows,
     take_rows,
 )
+from sutro_stream.jobs.intake_workers import IntakeWorkers
 from sutro_stream.values.function import FunctionInput
 from sutro_stream.wire.api_error import ApiError
 
@@ -69,6 +71,13 @@ class Intake:
 def intake(tmp_path: Path) -> Intake:
     """An empty folder."""
     return Intake(tmp_path)
+
+
+@pytest.fixture
+async def workers() -> AsyncIterator[IntakeWorkers]:
+    """One process at most."""
+    async with IntakeWorkers(most=1, idle_s=0.05) as workers:
+        yield workers
 
 
 def test_strings_stay_as_they_are(intake: Intake) -> None:
@@ -224,17 +233,18 @@ def test_a_folder_that_is_missing_is_a_fault_of_ours(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("apart_bytes", [0, 1 << 20])
 async def test_a_process_of_its_own_does_the_same(
-    intake: Intake, apart_bytes: int
+    intake: Intake, workers: IntakeWorkers, apart_bytes: int
 ) -> None:
     """Fields, rows and declared inputs cross over and come back."""
     intake.body.write_text('{"model": "m", "inputs": [{"query": 1}, "\u00e9"]}')
-    body = await open_body(intake.body, apart_bytes=apart_bytes)
+    body = await open_body(intake.body, workers=workers, apart_bytes=apart_bytes)
     assert json.loads(body.fields) == {"model": "m", "inputs": None}
     assert isinstance(body.inputs, ArrayBody)
     stored = await take_rows(
         intake.body,
         body.inputs,
         intake.target,
+        workers=workers,
         declared=[QUERY, SCORE],
         apart_bytes=apart_bytes,
     )
@@ -243,44 +253,103 @@ async def test_a_process_of_its_own_does_the_same(
     assert intake.column(RENDERED) == [None, "\u00e9"]
 
 
-async def test_a_reference_crosses_over(intake: Intake) -> None:
+async def test_a_reference_crosses_over(intake: Intake, workers: IntakeWorkers) -> None:
     """As well as rows do."""
     intake.body.write_text('{"inputs": "dataset-1"}')
-    assert (await open_body(intake.body, apart_bytes=0)).inputs == "dataset-1"
+    assert (
+        await open_body(intake.body, workers=workers, apart_bytes=0)
+    ).inputs == "dataset-1"
 
 
-async def test_a_refusal_crosses_over(intake: Intake) -> None:
+async def test_a_refusal_crosses_over(intake: Intake, workers: IntakeWorkers) -> None:
     """With status, code and detail."""
     intake.body.write_text("nothing")
     with pytest.raises(ApiError, match="not a JSON object") as caught:
-        await open_body(intake.body, apart_bytes=0)
+        await open_body(intake.body, workers=workers, apart_bytes=0)
     assert (caught.value.status, caught.value.code) == (400, "invalid_json")
 
 
-async def test_a_fault_crosses_over(intake: Intake, tmp_path: Path) -> None:
+async def test_a_fault_crosses_over(
+    intake: Intake, workers: IntakeWorkers, tmp_path: Path
+) -> None:
     """With its message."""
     intake.body.write_text('["a"]')
     array = ArrayBody(start=0, end=5)
     target = tmp_path / "none" / "input.parquet"
     with pytest.raises(StoreError, match="cannot store the rows"):
-        await take_rows(intake.body, array, target, declared=None, apart_bytes=0)
+        await take_rows(
+            intake.body,
+            array,
+            target,
+            workers=workers,
+            declared=None,
+            apart_bytes=0,
+        )
 
 
-async def test_a_body_that_is_not_there_is_a_clear_error(intake: Intake) -> None:
+async def test_a_body_that_is_not_there_is_a_clear_error(
+    intake: Intake, workers: IntakeWorkers
+) -> None:
     """Before a process is started for it."""
     with pytest.raises(StoreError, match="no such file"):
-        await open_body(intake.body)
+        await open_body(intake.body, workers=workers)
 
 
-async def test_cancelling_ends_the_process(intake: Intake) -> None:
+async def test_cancelling_ends_the_process(
+    intake: Intake, workers: IntakeWorkers
+) -> None:
     """It has nobody to answer to any more."""
     # A pipe: the process waits for bytes that never come, and we know that it does.
     os.mkfifo(intake.body)
     others = set(psutil.Process().children())
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(partial(open_body, intake.body, apart_bytes=-1))
+        tasks.start_soon(
+            partial(open_body, intake.body, workers=workers, apart_bytes=-1)
+        )
         with await anyio.to_thread.run_sync(intake.body.open, "wb"):
             assert set(psutil.Process().children()) - others
             tasks.cancel_scope.cancel()
             await anyio.lowlevel.checkpoint_if_cancelled()
     assert set(psutil.Process().children()) <= others
+
+
+async def test_a_process_is_kept_for_the_next_body(
+    intake: Intake, workers: IntakeWorkers
+) -> None:
+    """Starting one takes longer than most bodies do."""
+    intake.body.write_text('{"inputs": "dataset-1"}')
+    others = set(psutil.Process().children())
+    started = []
+    for _ in range(2):
+        await open_body(intake.body, workers=workers, apart_bytes=0)
+        started.append(set(psutil.Process().children()) - others)
+    assert len(started[0]) == 1
+    assert started[1] == started[0]
+
+
+async def test_one_that_was_ended_from_outside_is_replaced(
+    intake: Intake, workers: IntakeWorkers
+) -> None:
+    """Whoever comes next does not notice."""
+    intake.body.write_text('{"inputs": "dataset-1"}')
+    others = set(psutil.Process().children())
+    await open_body(intake.body, workers=workers, apart_bytes=0)
+    (process,) = set(psutil.Process().children()) - others
+    process.kill()
+    assert (
+        await open_body(intake.body, workers=workers, apart_bytes=0)
+    ).inputs == "dataset-1"
+
+
+async def test_one_that_nobody_needs_is_ended(
+    intake: Intake, workers: IntakeWorkers
+) -> None:
+    """Its memory is given back."""
+    intake.body.write_text('{"inputs": "dataset-1"}')
+    others = set(psutil.Process().children())
+    await open_body(intake.body, workers=workers, apart_bytes=0)
+    (process,) = set(psutil.Process().children()) - others
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(workers.keep_few)
+        await anyio.to_thread.run_sync(process.wait, 20)
+        tasks.cancel_scope.cancel()

@@ -174,9 +174,6 @@ FILES: dict[str, bytes] = {
     "long.csv": b"text\n" + b"x" * 900_000 + b"\n",
     "cut.csv.gz": gzip.compress(b"text\n" + b"row\n" * 100_000)[:-50],
     "no.csv.gz": b"no gzip",
-    "line.csv.gz": gzip.compress(b"text\n" + b"x" * (300 << 20)),
-    "fields.csv.gz": gzip.compress(b"text\n" + b"," * (100 << 20)),
-    "open.csv.gz": gzip.compress(b'text\n"' + b"x\n" * (100 << 20)),
     "large.csv": b"text\n" + b"x" * 1_000_001,
     "encrypted.parquet": _ENCRYPTED,
     "cut.parquet": GOOD[:-20],
@@ -185,6 +182,19 @@ FILES: dict[str, bytes] = {
     "nested.parquet": parquet(pa.array([[["a"]]] * 10)),
     "binary.parquet": parquet(pa.array([b"\xff\xfe"] * 10)),
 }
+
+# Their beginning, and what goes on for so many MiB: packed where they are wanted, for
+# that takes a second each, and every process that runs tests reads this file.
+BOMBS = {
+    "line.csv.gz": (b"text\n", b"x", 300),
+    "fields.csv.gz": (b"text\n", b",", 100),
+    "open.csv.gz": (b'text\n"', b"x\n", 200),
+}
+
+
+def bomb(start: bytes, unit: bytes, mib: int) -> bytes:
+    """A small file that is large inside."""
+    return gzip.compress(start + unit * ((mib << 20) // len(unit)))
 
 
 async def test_a_value_that_stands_in_every_row_is_read_a_few_rows_at_a_time(
@@ -203,6 +213,20 @@ async def test_a_value_that_stands_in_every_row_is_read_a_few_rows_at_a_time(
             rows += records.num_rows
 
 
+async def test_a_value_that_would_fill_the_memory_fails_its_job(client: Any) -> None:
+    """With the reason, and before anything of it is unpacked."""
+    huge = parquet(
+        pa.array(["a" * (100 << 20)], pa.large_string()),
+        compression="zstd",
+        use_dictionary=False,
+        write_statistics=False,
+    )
+    dataset_id, answer = await upload(client, huge)
+    assert answer.status == 200
+    job = await ends(client, dataset_id, column_name="text", job_priority=1)
+    assert "which is too much" in job["failure_reason"]["message"]
+
+
 @pytest.fixture
 async def shelf() -> AsyncIterator[str]:
     """Address of a folder of these, and of files that lie about their length."""
@@ -218,6 +242,8 @@ async def shelf() -> AsyncIterator[str]:
             await response.prepare(request)
             while True:
                 await response.write(b"row\n" * 10_000)
+        if name in BOMBS:
+            return web.Response(body=io.BytesIO(bomb(*BOMBS[name])))
         if name not in FILES:
             return web.Response(status=404)
         return web.Response(body=io.BytesIO(FILES[name]))
@@ -239,7 +265,7 @@ async def lie(request: web.BaseRequest, length: int, body: bytes) -> web.StreamR
 
 
 @pytest.mark.parametrize(
-    "name", [*FILES, "short.csv", "more.csv", "endless.csv", "missing.csv"]
+    "name", [*FILES, *BOMBS, "short.csv", "more.csv", "endless.csv", "missing.csv"]
 )
 async def test_a_job_over_a_hostile_file_ends(
     trusted: Any, shelf: str, name: str

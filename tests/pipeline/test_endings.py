@@ -144,7 +144,7 @@ async def test_an_endpoint_that_refuses_the_key_ends_the_run(tmp_path: Path) -> 
 
 async def test_a_dying_engine_ends_the_run_soon() -> None:
     """The embedded model's process is killed while rows are out."""
-    async with ss.LocalEngine() as engine:
+    async with ss.LocalEngine(parallel=2, context_tokens=256) as engine:
         pipeline = (
             ss.from_rows(endless())
             | ss.prompts(sampling_params={"max_tokens": 8})

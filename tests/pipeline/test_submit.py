@@ -446,3 +446,17 @@ async def test_a_column_that_is_not_there(client: ss.Deployment) -> None:
     pipeline = ss.from_rows([{"a": 1}]) | ss.submit(client, "f", columns=["b"])
     with pytest.raises(ss.ConfigurationError, match="no column 'b'"):
         await collected(pipeline)
+
+
+async def test_keys_are_escaped_where_they_must_be(
+    server: ScriptedDeployment, client: ss.Deployment
+) -> None:
+    """Columns may have any name."""
+    rows = pa.table({'a "quoted"\n': ["x", None], "b\\": [1.5, float("nan")]})
+    pipeline = ss.from_rows(rows) | ss.submit(client, "f", retry=QUICK)
+    await collected(pipeline)
+    (job,) = server.jobs.values()
+    assert job.body["inputs"] == [
+        {'a "quoted"\n': "x", "b\\": 1.5},
+        {'a "quoted"\n': None, "b\\": None},
+    ]

@@ -110,6 +110,44 @@ async def test_a_submission_whose_answer_was_lost_is_found_by_its_key(
     assert len(server.jobs) == 4
 
 
+async def stopped_in_the_middle(pipeline: Any, ledger: Path) -> None:
+    """Leave a run once two of its four jobs have come."""
+    with pytest.raises(Interrupted):
+        async with pipeline.open(ledger=ledger) as results:
+            for _ in range(15):
+                await anext(results)
+            raise Interrupted
+
+
+async def test_results_that_have_come_are_not_fetched_again(
+    server: ScriptedDeployment, client: ss.Deployment, tmp_path: Path
+) -> None:
+    """They lie beside the ledger, a file for each job."""
+    ledger = tmp_path / "ledger"
+    pipeline = asking(client, tmp_path, concurrency=1)
+    server.is_holding = False
+    await stopped_in_the_middle(pipeline, ledger)
+    fetched = server.requests["results"]
+    kept = len(list(Path(f"{ledger}-results").glob("*.parquet")))
+    assert kept == fetched >= 2
+    assert await answers(pipeline, ledger) == [f"echo: t{n}" for n in range(ROWS)]
+    assert server.requests["results"] == 4
+
+
+async def test_results_that_cannot_be_read_are_fetched_again(
+    server: ScriptedDeployment, client: ss.Deployment, tmp_path: Path
+) -> None:
+    """As after a power cut; the job has them still."""
+    ledger = tmp_path / "ledger"
+    pipeline = asking(client, tmp_path, concurrency=1)
+    server.is_holding = False
+    await stopped_in_the_middle(pipeline, ledger)
+    for place in Path(f"{ledger}-results").glob("*.parquet"):
+        place.write_bytes(place.read_bytes()[:-9])
+    assert await answers(pipeline, ledger) == [f"echo: t{n}" for n in range(ROWS)]
+    assert len(server.jobs) == 4
+
+
 async def test_what_is_recorded_is_not_asked_again(
     server: ScriptedDeployment, client: ss.Deployment, tmp_path: Path
 ) -> None:
@@ -117,11 +155,7 @@ async def test_what_is_recorded_is_not_asked_again(
     ledger = tmp_path / "ledger"
     pipeline = asking(client, tmp_path, concurrency=1)
     server.is_holding = False
-    with pytest.raises(Interrupted):
-        async with pipeline.open(ledger=ledger) as results:
-            for _ in range(15):
-                await anext(results)
-            raise Interrupted
+    await stopped_in_the_middle(pipeline, ledger)
     async with pipeline.open(ledger=ledger) as results:
         found = [result.output async for result in results]
         assert results.statistics().rows_kept >= 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
@@ -308,6 +309,14 @@ def embedded_site(
         yield Site(url=deployment.url, key=key)
 
 
+def readme_program() -> str:
+    """The program in README.md that uses the SDK."""
+    readme = (REPOSITORY / "README.md").read_text()
+    programs = re.findall(r"(?ms)^```python\n(.*?)^```", readme)
+    (program,) = [text for text in programs if text.startswith("import sutro  #")]
+    return str(program)
+
+
 @pytest.fixture(scope="session")
 def report(
     sdk_python: Path,
@@ -320,7 +329,12 @@ def report(
     def run(site_name: str) -> dict[str, Any]:
         site: Site = request.getfixturevalue(site_name)
         folder = tmp_path_factory.mktemp("driven")
-        given = {**asdict(site), "folder": str(folder), "runs_a_minute": RUNS_A_MINUTE}
+        given = {
+            **asdict(site),
+            "folder": str(folder),
+            "runs_a_minute": RUNS_A_MINUTE,
+            "readme_program": readme_program(),
+        }
         (folder / "given.json").write_text(json.dumps(given))
         on_embedded = site_name == "embedded_site"
         drivers = [

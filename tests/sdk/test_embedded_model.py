@@ -67,3 +67,11 @@ def test_texts_become_vectors(value: Value) -> None:
     assert embedded["type"] == "List(Float64)"
     assert len(one) == len(other) > 100
     assert one == again != other
+
+
+def test_the_program_in_the_readme_shows_answers(value: Value, said: Said) -> None:
+    """As it stands, but for address and key."""
+    value("readme")
+    table = said("readme")
+    assert "It broke after a day." in table
+    assert table.count("positive") + table.count("negative") >= 2

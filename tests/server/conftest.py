@@ -19,8 +19,9 @@ from sutro_stream.flow.loop_lag import LagSummary
 from sutro_stream.jobs.activity import ModelActivity
 from sutro_stream.jobs.artifacts import Workshop
 from sutro_stream.jobs.config import ServiceConfig
+from sutro_stream.jobs.disk_space import insufficient_storage
 from sutro_stream.jobs.folder import DataFolder
-from sutro_stream.jobs.health import Health, ModelHealth, insufficient_storage
+from sutro_stream.jobs.health import Health, ModelHealth
 from sutro_stream.jobs.results_file import JobResultsFile
 from sutro_stream.server.routing import application_of
 from sutro_stream.settings.deployment import DeploymentSettings

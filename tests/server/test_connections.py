@@ -42,7 +42,7 @@ async def serving(most: int) -> AsyncIterator[Server]:
 
     app = web.Application()
     app.router.add_get("/", wait)
-    runner = Runner(app, most_connections=most, grace_s=1, access_log=None)
+    runner = Runner(app, most_connections=most, unread_s=60, grace_s=1, access_log=None)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)

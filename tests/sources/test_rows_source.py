@@ -389,7 +389,7 @@ async def test_a_table_is_sliced_and_not_copied() -> None:
     """The chunks are views of its memory."""
     table = pa.table({"a": pa.array(range(2_500))})
     address = table.column("a").chunk(0).buffers()[1].address
-    async with RowsSource(rows=table).open(None) as reader:
+    async with RowsSource(rows=table, chunk_rows=1_000).open(None) as reader:
         chunks = await read_chunks(reader)
     assert [chunk.num_rows for chunk in chunks] == [1_000, 1_000, 500]
     assert {chunk.column(0).buffers()[1].address for chunk in chunks} == {address}

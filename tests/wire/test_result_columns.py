@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+import pyarrow as pa
 import pytest
 
 from sutro_stream.errors import ProtocolError
 from sutro_stream.wire.result_columns import (
     Output,
+    is_plain_text,
     parse_results,
     parse_results_link,
     read_output,
@@ -81,3 +83,30 @@ def test_no_link(body: bytes) -> None:
 def test_one_output(cell: Any, output: Output | None) -> None:
     """The envelope of a thinking model is opened, and nothing else touched."""
     assert read_output(cell) == output
+
+
+@pytest.mark.parametrize(
+    ("cells", "plain"),
+    [
+        (pa.array(["a", ""], pa.large_string()), True),
+        (pa.array([], pa.large_string()), True),
+        (pa.array(["a", None], pa.large_string()), False),
+        (pa.array([[0.5]]), False),
+        (
+            pa.array(['{"reasoning_content":null,"content":1}'], pa.large_string()),
+            False,
+        ),
+        (
+            pa.array(
+                ["a", "b", '{"reasoning_content":null,"content":1}'], pa.large_string()
+            )[:2],
+            True,
+        ),
+    ],
+)
+def test_plain_text_is_told_from_the_rest(cells: pa.Array, plain: bool) -> None:
+    """Column-wise, and by the cells alone that are in it."""
+    assert is_plain_text(cells) is plain
+    if plain:
+        read = [read_output(cell) for cell in cells.to_pylist()]
+        assert read == [Output(text=cell) for cell in cells.to_pylist()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import sutro as so  # type: ignore[import-not-found]
@@ -64,3 +65,15 @@ def embed(_: Given) -> object:
     """Vectors from the same file."""
     vectors = so.embed(["a cat", "a dog", "a cat"])["inference_result"]
     return {"type": str(vectors.dtype), "vectors": vectors.to_list()}
+
+
+def readme(given: Given) -> None:
+    """The program of the README, with address and key changed and no more."""
+    program = str(given["readme_program"])
+    for shown, meant in (
+        ("http://127.0.0.1:8642", os.environ["SUTRO_API_URL"]),
+        ("sk_live_...", os.environ["SUTRO_API_KEY"]),
+    ):
+        assert program.count(shown) == 1
+        program = program.replace(shown, meant)
+    exec(program, {})  # noqa: S102 - what it does is the question

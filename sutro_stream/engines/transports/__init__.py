@@ -1,0 +1,1 @@
+"""One HTTP exchange, bytes out and bytes in: the contract, and two clients."""

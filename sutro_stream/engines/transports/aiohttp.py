@@ -1,0 +1,123 @@
+"""The transport over aiohttp."""
+
+from __future__ import annotations
+
+import io
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+
+from sutro_stream.engines.transports import faults
+from sutro_stream.engines.transports.transport import (
+    Destination,
+    Reply,
+    joined_names,
+)
+from sutro_stream.errors import RequestTimeoutError
+
+# aiohttp warns about larger bodies given as bytes, which it sends in one write.
+_PLAIN_BODY_BYTES = 1 << 20
+
+
+class AiohttpTransport:
+    """`Transport` over aiohttp with pooled keep-alive connections."""
+
+    def __init__(self, destination: Destination) -> None:
+        """A transport that is not open."""
+        self._destination = destination
+        self._session: aiohttp.ClientSession | None = None
+        self._stack: AsyncExitStack | None = None
+
+    async def __aenter__(self) -> Self:
+        """See `Transport`."""
+        to = self._destination
+        stack = AsyncExitStack()
+        # The stage above bounds what is in flight; a second bound here would make
+        # `concurrency` a lie.
+        connector = aiohttp.TCPConnector(
+            limit=0,
+            limit_per_host=0,
+            ssl=to.certificates or True,
+            force_close=not to.keeps_connections,
+        )
+        self._session = await stack.enter_async_context(
+            aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers=dict(to.headers),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=to.connect_timeout_s
+                ),
+                auto_decompress=True,
+                trust_env=False,
+            )
+        )
+        self._stack = stack
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """See `Transport`."""
+        stack, self._stack, self._session = self._stack, None, None
+        if stack is not None:
+            await stack.aclose()
+
+    async def post(self, body: bytes) -> Reply:
+        """See `Transport`."""
+        session = self._session
+        if session is None:
+            raise faults.closed()
+        url = self._destination.url
+        data = body if len(body) <= _PLAIN_BODY_BYTES else io.BytesIO(body)
+        try:
+            async with session.post(url, data=data, allow_redirects=False) as response:
+                fields = dict(reversed(response.raw_headers))
+                return Reply(
+                    status=response.status,
+                    fields=fields,
+                    names=joined_names(fields),
+                    body=await self._body(response),
+                )
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:
+            raise _translated(error, faults.place(url)) from error
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        limit, length = self._destination.reply_limit_bytes, response.content_length
+        # The length is that of a compressed body.
+        is_plain = "Content-Encoding" not in response.headers
+        if length is not None and length <= limit and is_plain:
+            return await response.read()
+        parts = bytearray()
+        async for part in response.content.iter_any():
+            parts += part
+            if len(parts) > limit:
+                response.close()
+                raise faults.too_large(limit)
+        return bytes(parts)
+
+
+def _translated(error: Exception, where: str) -> Exception:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return faults.untrusted(where)
+    # The latter of a name that cannot even be asked for.
+    if isinstance(error, (aiohttp.ClientConnectorDNSError, UnicodeError)):
+        return faults.unknown_host(where)
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return faults.not_in_time(where)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return faults.unreachable(where, error.os_error)
+    if isinstance(error, TimeoutError):
+        return RequestTimeoutError(f"{where}: no answer in time")
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return faults.silent(where)
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return faults.cut(where)
+    if isinstance(error, aiohttp.ClientResponseError):
+        return faults.not_http(where)
+    return faults.broken(where, error)

@@ -1,0 +1,151 @@
+"""A transport that does nothing but what a row needs: HTTP/1.1 over asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from types import TracebackType
+from typing import Self
+
+import anyio
+from anyio import to_thread
+
+from sutro_stream.engines.transports import faults
+from sutro_stream.engines.transports.connection import Connection
+from sutro_stream.engines.transports.dialling import Dialler
+from sutro_stream.engines.transports.request_head import request_head
+from sutro_stream.engines.transports.transport import Destination, Reply
+
+# Larger bodies are sent in pieces, so that the loop's buffer does not hold a copy.
+_ONE_WRITE_BYTES = 256 << 10
+# Endpoints close connections that idle, and a request that is sent at that moment
+# fails: those that idle for one to two of these are closed here.
+_SWEEP_S = 7.5
+_CLOSING_S = 1.0
+
+
+class FastTransport:
+    """`Transport` over its own connections, kept alive.
+
+    Asks for replies without compression, and reads gzip and deflate all the same.
+    """
+
+    def __init__(self, destination: Destination) -> None:
+        """A transport that is not open."""
+        self._destination = destination
+        self._where = faults.place(destination.url)
+        self._head = request_head(destination)
+        self._keeps = destination.keeps_connections
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._dialler: Dialler | None = None
+        self._connections: set[Connection] = set()
+        # A set that knows its order: the last one in is the first one out.
+        self._idle: dict[Connection, None] = {}
+        self._sweep: asyncio.TimerHandle | None = None
+        self._all_closed = anyio.Event()
+
+    async def __aenter__(self) -> Self:
+        """See `Transport`."""
+        certificates = self._destination.certificates
+        if self._destination.url.scheme != "https":
+            certificates = None
+        elif certificates is None:
+            # Reading all the certificates of the machine takes a while.
+            certificates = await to_thread.run_sync(_usual_certificates)
+        self._loop = asyncio.get_running_loop()
+        self._all_closed = anyio.Event()
+        self._dialler = Dialler(
+            self._destination, loop=self._loop, certificates=certificates
+        )
+        self._drop_rested()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """See `Transport`."""
+        self._dialler = None
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        self._idle.clear()
+        if not self._connections:
+            return
+        for connection in self._connections:
+            connection.close()
+        with anyio.move_on_after(_CLOSING_S, shield=True):
+            await self._all_closed.wait()
+
+    async def post(self, body: bytes) -> Reply:
+        """See `Transport`."""
+        idle = self._idle
+        while idle:
+            connection, _ = idle.popitem()
+            if connection.is_free:
+                break
+        else:
+            connection = await self._made()
+        try:
+            if len(body) <= _ONE_WRITE_BYTES:
+                reply = await connection.send(
+                    b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
+                )
+            else:
+                head = b"%b%d\r\n\r\n" % (self._head, len(body))
+                reply = await connection.send_large(head, body)
+        except BaseException:
+            # What comes on it from now on would be the reply to something else.
+            connection.abort()
+            raise
+        if connection.is_free and self._keeps:
+            idle[connection] = None
+        else:
+            connection.abort()
+        return reply
+
+    def _drop_rested(self) -> None:
+        """Close what has not been used since the last time."""
+        for connection in list(self._idle):
+            if connection.is_rested:
+                del self._idle[connection]
+                connection.abort()
+            connection.is_rested = True
+        assert self._loop is not None  # noqa: S101 - whose timer this is
+        self._sweep = self._loop.call_later(_SWEEP_S, self._drop_rested)
+
+    async def _made(self) -> Connection:
+        dialler = self._dialler
+        if dialler is None:
+            raise faults.closed()
+        connection = await dialler.dial(self._new)
+        if self._dialler is None:
+            connection.abort()
+            raise faults.closed()
+        if not connection.is_free:
+            raise faults.silent(self._where)
+        return connection
+
+    def _new(self) -> Connection:
+        assert self._loop is not None  # noqa: S101 - there is a dialler
+        return Connection(
+            where=self._where,
+            limit_bytes=self._destination.reply_limit_bytes,
+            loop=self._loop,
+            on_made=self._connections.add,
+            on_lost=self._lost,
+        )
+
+    def _lost(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        self._idle.pop(connection, None)
+        if self._dialler is None and not self._connections:
+            self._all_closed.set()
+
+
+def _usual_certificates() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context

@@ -1,0 +1,1 @@
+"""Traces of a deployment's work, for whoever collects them."""
