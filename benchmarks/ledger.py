@@ -1,8 +1,9 @@
 """What the ledger costs, and the memory of a long run with it.
 
 `--cost`: rows from Parquet to Parquet through a scripted endpoint in another process,
-with and without the ledger, in turn. `--memory`: 100,000 and 1,000,000 rows through an
-engine in memory with the ledger on, each in a process of its own.
+with and without the ledger, in turn, in a process set up as the command sets up its
+own. `--memory`: 100,000 and 1,000,000 rows through an engine in memory with the ledger
+on, each in a process of its own.
 
     python benchmarks/ledger.py [--cost] [--memory]
 """
@@ -23,6 +24,7 @@ from data import table_file
 from machine import cpu_s, describe, peak_rss_mb
 
 import sutro_stream as ss
+from sutro_stream.cli.process import suit_streaming
 from sutro_stream.testing import ScriptedEngine, chat_server_process
 
 CONCURRENCY = 256
@@ -120,6 +122,7 @@ def main() -> None:
         anyio.run(long_run, options.child, backend_options={"use_uvloop": True})
         return
     print(describe())
+    suit_streaming()
     if options.cost or not options.memory:
         for latency_ms in (0, 100):
             anyio.run(

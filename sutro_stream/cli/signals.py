@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 import sys
 import threading
@@ -14,16 +13,10 @@ from typing import TypeVar
 import anyio
 from anyio.abc import TaskStatus
 
+from sutro_stream.cli.process import suit_streaming
 from sutro_stream.flow.groups import single_error
 
 ResultT = TypeVar("ResultT")
-
-# Rows on their way are many small objects that live until they are written, and hardly
-# ever a cycle: looking at them every 700 costs a tenth of what is done for a row.
-_COLLECTION_THRESHOLDS = (50_000, 20, 20)
-# While a thread computes, the event loop gets the interpreter back only when this time
-# is over, and gives it away at every look at a socket.
-_SWITCH_INTERVAL_S = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +46,7 @@ def run_until_signal(work: Callable[[], Awaitable[ResultT]]) -> ResultT | Stoppe
     Raises:
         Exception: What the work raises.
     """
-    # The process is ours, so that these are too.
-    gc.set_threshold(*_COLLECTION_THRESHOLDS)
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    suit_streaming()
     use_uvloop = find_spec("uvloop") is not None
     return anyio.run(_watched, work, backend_options={"use_uvloop": use_uvloop})
 
