@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
-from sutro_stream.engines.engine import Engine, Responder
+from sutro_stream.engines.lent import LentEngine, LentResponder
 from sutro_stream.errors import EngineError, RateLimitedError
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.outcomes import Answer
@@ -45,38 +43,14 @@ class RequestCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class CountedEngine:
+class CountedEngine(LentEngine):
     """An engine whose requests are counted; neither opens nor closes it.
 
     Attributes:
-        engine: Open.
         counts: Where they are counted.
     """
 
-    engine: Engine
     counts: RequestCounts
-
-    @property
-    def name(self) -> str:
-        """See `Engine`."""
-        return self.engine.name
-
-    @property
-    def default_concurrency(self) -> int:
-        """See `Engine`."""
-        return self.engine.default_concurrency
-
-    async def __aenter__(self) -> Self:
-        """Nothing: the engine is open."""
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Nothing: the engine stays open."""
 
     def bind(self, instructions: Instructions) -> CountedResponder:
         """See `Engine`."""
@@ -84,16 +58,10 @@ class CountedEngine:
 
 
 @dataclass(frozen=True, slots=True)
-class CountedResponder:
+class CountedResponder(LentResponder):
     """`Responder` that counts."""
 
-    responder: Responder
     counts: RequestCounts
-
-    @property
-    def model(self) -> str | None:
-        """See `Responder`."""
-        return self.responder.model
 
     async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:
         """See `Responder`."""

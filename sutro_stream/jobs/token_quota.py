@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
-from sutro_stream.engines.engine import Engine, Responder
+from sutro_stream.engines.lent import LentEngine, LentResponder
 from sutro_stream.errors import BudgetExhaustedError
 from sutro_stream.flow.budget import BudgetMeter
 from sutro_stream.values.instructions import Instructions
@@ -14,41 +12,17 @@ from sutro_stream.values.outcomes import Answer
 
 
 @dataclass(frozen=True, slots=True)
-class TokenQuotaEngine:
+class TokenQuotaEngine(LentEngine):
     """An engine behind a quota; neither opens nor closes it.
 
     Not the run's own budget: that is asked before a row is taken, with the time and
     all that may change by it, and costs as much as a tenth of the row.
 
     Attributes:
-        engine: Open.
         spent: Of the quota; a budget of tokens alone.
     """
 
-    engine: Engine
     spent: BudgetMeter
-
-    @property
-    def name(self) -> str:
-        """See `Engine`."""
-        return self.engine.name
-
-    @property
-    def default_concurrency(self) -> int:
-        """See `Engine`."""
-        return self.engine.default_concurrency
-
-    async def __aenter__(self) -> Self:
-        """Nothing: the engine is open."""
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Nothing: the engine stays open."""
 
     def bind(self, instructions: Instructions) -> TokenQuotaResponder:
         """See `Engine`."""
@@ -56,16 +30,10 @@ class TokenQuotaEngine:
 
 
 @dataclass(frozen=True, slots=True)
-class TokenQuotaResponder:
+class TokenQuotaResponder(LentResponder):
     """`Responder` that ends the run when the quota is used up."""
 
-    responder: Responder
     spent: BudgetMeter
-
-    @property
-    def model(self) -> str | None:
-        """See `Responder`."""
-        return self.responder.model
 
     async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:
         """See `Responder`.

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
 import anyio
 
-from sutro_stream.engines.engine import Engine, Responder
+from sutro_stream.engines.lent import LentEngine, LentResponder
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.outcomes import Answer
 
@@ -44,38 +42,14 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True)
-class TimedEngine:
+class TimedEngine(LentEngine):
     """An engine whose requests are timed; neither opens nor closes it.
 
     Attributes:
-        engine: Open.
         timings: Where they are kept.
     """
 
-    engine: Engine
     timings: Timings
-
-    @property
-    def name(self) -> str:
-        """See `Engine`."""
-        return self.engine.name
-
-    @property
-    def default_concurrency(self) -> int:
-        """See `Engine`."""
-        return self.engine.default_concurrency
-
-    async def __aenter__(self) -> Self:
-        """Nothing: the engine is open."""
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Nothing: the engine stays open."""
 
     def bind(self, instructions: Instructions) -> TimedResponder:
         """See `Engine`."""
@@ -83,16 +57,10 @@ class TimedEngine:
 
 
 @dataclass(frozen=True, slots=True)
-class TimedResponder:
+class TimedResponder(LentResponder):
     """`Responder` that is timed."""
 
-    responder: Responder
     timings: Timings
-
-    @property
-    def model(self) -> str | None:
-        """See `Responder`."""
-        return self.responder.model
 
     async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:
         """See `Responder`."""

@@ -1,0 +1,58 @@
+"""What engines have in common that stand before an open one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from sutro_stream.engines.engine import Engine, Responder
+
+
+@dataclass(frozen=True, slots=True)
+class LentEngine:
+    """An engine that somebody else opens and closes.
+
+    Attributes:
+        engine: Open.
+    """
+
+    engine: Engine
+
+    @property
+    def name(self) -> str:
+        """See `Engine`."""
+        return self.engine.name
+
+    @property
+    def default_concurrency(self) -> int:
+        """See `Engine`."""
+        return self.engine.default_concurrency
+
+    async def __aenter__(self) -> Self:
+        """Nothing: the engine is open."""
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Nothing: the engine stays open."""
+
+
+@dataclass(frozen=True, slots=True)
+class LentResponder:
+    """The responder of such an engine.
+
+    Attributes:
+        responder: Answers.
+    """
+
+    responder: Responder
+
+    @property
+    def model(self) -> str | None:
+        """See `Responder`."""
+        return self.responder.model
