@@ -16,7 +16,6 @@ from rig.clients import (
     PERSON,
     TUNED,
     WIRE,
-    has_fast_transport,
     ours,
     peer_systems,
     person,
@@ -105,12 +104,9 @@ def _systems(plan: Plan, report: Report) -> list[System]:
         tuned(rows),
         ours("everything on", rows, **EVERYTHING),
         wire(fast_rows),
+        ours("fast transport, rows only", fast_rows, fast=True, form="rows"),
+        ours("fast transport, everything on", fast_rows, fast=True, **EVERYTHING),
     ]
-    if has_fast_transport():
-        systems += [
-            ours("fast transport, rows only", fast_rows, fast=True, form="rows"),
-            ours("fast transport, everything on", fast_rows, fast=True, **EVERYTHING),
-        ]
     for peer in plan.peers(report, *_PEER_ROWS):
         systems += peer_systems(peer, plan.rows(_PEER_ROWS[peer.key]), _FEW_LAPS)
     return systems

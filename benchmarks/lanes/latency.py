@@ -7,7 +7,6 @@ from rig.clients import (
     OURS,
     PERSON,
     TUNED,
-    has_fast_transport,
     ours,
     peer_systems,
     person,
@@ -65,11 +64,12 @@ def run(plan: Plan, report: Report) -> None:
 
 def _systems(plan: Plan, report: Report, concurrency: int) -> list[System]:
     rows = plan.rows(_ROWS)
-    systems = [person(rows), ours("everything on", rows, **EVERYTHING), tuned(rows)]
-    if has_fast_transport():
-        systems.append(
-            ours("fast transport, everything on", rows, fast=True, **EVERYTHING)
-        )
+    systems = [
+        person(rows),
+        ours("everything on", rows, **EVERYTHING),
+        tuned(rows),
+        ours("fast transport, everything on", rows, fast=True, **EVERYTHING),
+    ]
     if concurrency == CONCURRENCIES[0]:
         for peer in plan.peers(report, *_PEER_ROWS):
             systems += peer_systems(peer, plan.rows(_PEER_ROWS[peer.key]), 1)

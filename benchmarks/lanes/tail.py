@@ -7,7 +7,6 @@ from typing import Any
 from rig.answers import Tail, ideal_s
 from rig.clients import (
     OURS,
-    has_fast_transport,
     ours,
     peer_systems,
     person,
@@ -92,13 +91,8 @@ def _systems(plan: Plan, report: Report) -> list[System]:
         ours("unordered", rows, form="rows", ordered=False),
         ours("to a file", rows, form="file", ordered=True),
         ours("ordered iterator", rows, form="rows", ordered=True),
+        ours("fast transport, to a file", rows, fast=True, form="file", ordered=True),
     ]
-    if has_fast_transport():
-        systems.append(
-            ours(
-                "fast transport, to a file", rows, fast=True, form="file", ordered=True
-            )
-        )
     for peer in plan.peers(report, *_PEER_ROWS):
         systems += peer_systems(peer, plan.rows(_PEER_ROWS[peer.key]), 1)
     return systems

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from peers import Peer
 
-import sutro_stream as ss
 from rig.laps import System
 
 OURS = "sutro_stream"
@@ -16,11 +14,6 @@ PERSON = "aiohttp pool, as written"
 TUNED = "aiohttp pool, tuned"
 WIRE = "bare protocol pool"
 EVERYTHING: Mapping[str, Any] = {"form": "file", "ordered": True, "schema": True}
-
-
-def has_fast_transport() -> bool:
-    """Whether the library has its own transport as well."""
-    return "transport" in inspect.signature(ss.ChatEngine).parameters
 
 
 def ours(name: str, rows: int, *, fast: bool = False, **options: Any) -> System:
