@@ -220,12 +220,13 @@ class ChatResponder:
             error = failure(reply, endpoint=self.endpoint, prompt=prompt)
             error.rate_hint = hint
             raise error
-        answer = self._answer(reply, prompt)
+        if self.stream:
+            answer = self._streamed_answer(reply, prompt)
+        else:
+            answer = parse_completion(reply.body)
         return answer if hint is None else replace(answer, rate_hint=hint)
 
-    def _answer(self, reply: Reply, prompt: str) -> Answer:
-        if not self.stream:
-            return parse_completion(reply.body)
+    def _streamed_answer(self, reply: Reply, prompt: str) -> Answer:
         answer, error = parse_events(reply.body)
         if answer is None:
             detail = error or {}

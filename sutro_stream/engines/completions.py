@@ -140,11 +140,8 @@ def _answer(
 
 def _reasoning(message: dict[str, Any]) -> str | None:
     # vLLM and llama.cpp say reasoning_content, newer vLLM and others reasoning.
-    for name in ("reasoning_content", "reasoning"):
-        value = message.get(name)
-        if isinstance(value, str) and value:
-            return value
-    return None
+    value = message.get("reasoning_content") or message.get("reasoning")
+    return value if value and isinstance(value, str) else None
 
 
 def _usage(data: Any) -> Usage | None:

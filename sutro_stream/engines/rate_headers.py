@@ -54,7 +54,6 @@ class _Names:
         )
 
 
-_IN_ALL_NAMES = b"ratelimit"
 _OPENAI = _Names.of("x-ratelimit-{part}-{unit}")
 _ANTHROPIC = _Names.of("anthropic-ratelimit-{unit}-{part}")
 
@@ -64,7 +63,7 @@ def rate_hint_of(reply: Reply) -> RateHint | None:
 
     Most endpoints never do: then this costs a fraction of a microsecond.
     """
-    if _IN_ALL_NAMES not in reply.names:
+    if _MARKS.isdisjoint(reply.names):
         return None
     return parse_rate_hint(reply.headers)
 
@@ -141,6 +140,7 @@ _READERS = (
     ("ratelimit-remaining", partial(_plain, "ratelimit-")),
     ("ratelimit", _standard),
 )
+_MARKS = frozenset(mark.encode() for mark, _ in _READERS)
 
 
 def _unless_empty(hint: RateHint) -> RateHint | None:

@@ -84,7 +84,7 @@ class Pool(Generic[InT, OutT]):
         self._coarse_now_s = 0.0
         self._room_due_s = math.inf
         self._hungry = anyio.Event()
-        self._news = anyio.Event()
+        self._news: anyio.Event | None = None
         self._alarm = anyio.Event()
 
     async def run(
@@ -126,7 +126,7 @@ class Pool(Generic[InT, OutT]):
         self._backlog.end()
         self._gate.ends_after(self._backlog.fresh)
         self._lanes.rouse_all()
-        self._news.set()
+        self._tell_emitter()
 
     def _is_full(self) -> bool:
         return self._holdings.size_bytes > self._config.window.span_bytes
@@ -141,7 +141,14 @@ class Pool(Generic[InT, OutT]):
             self._after_deadline(lane)
 
     async def _work_off(self, lane: Lane[InT]) -> None:
-        while (task := await self._next()) is not None:
+        while True:
+            if (task := self._take()) is None:
+                if self._backlog.drained:
+                    return
+                await self._lanes.park()
+                continue
+            if self._backlog.fresh <= self._config.workers:
+                self._see_to_more()
             payload = task.payload
             if isinstance(payload, Settled):
                 self._settle(task, payload)
@@ -227,19 +234,12 @@ class Pool(Generic[InT, OutT]):
     def _index(self, task: Task[InT]) -> int:
         return self._work.first_index(task.batch) + task.offset
 
-    async def _next(self) -> Task[InT] | None:
-        while True:
-            task = self._take()
-            if task is not None:
-                if self._backlog.fresh <= self._config.workers:
-                    if self._backlog.drained:
-                        self._lanes.rouse_all()
-                    else:
-                        self._hungry.set()
-                return task
-            if self._backlog.drained:
-                return None
-            await self._lanes.park()
+    def _see_to_more(self) -> None:
+        """Few rows are left: there will be more, or the workers may go."""
+        if self._backlog.drained:
+            self._lanes.rouse_all()
+        else:
+            self._hungry.set()
 
     def _take(self) -> Task[InT] | None:
         backlog = self._backlog
@@ -339,7 +339,7 @@ class Pool(Generic[InT, OutT]):
         self._meter.concluded(outcome, is_paid=task.attempts > 0)
         concluded = Concluded(batch=task.batch, offset=task.offset, outcome=outcome)
         if self._window.conclude(task.ticket, concluded):
-            self._news.set()
+            self._tell_emitter()
         self._meter.waiting_for_order = self._window.held
         if self._followers is not None:
             for follower in self._followers.concluded(self._index(task), outcome):
@@ -347,14 +347,20 @@ class Pool(Generic[InT, OutT]):
 
     # Rows out.
 
+    def _tell_emitter(self) -> None:
+        # Setting an event that is set costs as much as one that is waited for.
+        news, self._news = self._news, None
+        if news is not None:
+            news.set()
+
     async def _emit(self, sink: ObjectSendStream[OutT]) -> None:
         window = self._window
         while True:
             while not window.ready:
                 if self._backlog.drained and not window.unfinished:
                     return
-                self._news = anyio.Event()
-                await self._news.wait()
+                self._news = news = anyio.Event()
+                await news.wait()
             taken = window.take()
             self._holdings.release(concluded.batch for concluded in taken)
             self._hungry.set()

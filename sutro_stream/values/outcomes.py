@@ -190,6 +190,7 @@ def joined_outcomes(parts: Sequence[Sequence[Outcome]]) -> Sequence[Outcome]:
     return list(chain.from_iterable(parts))
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """One row's outcome, at its place in the stream.

@@ -13,7 +13,7 @@ from sutro_stream.engines.transports import faults
 from sutro_stream.engines.transports.transport import (
     Destination,
     Reply,
-    joined_names,
+    lower_names,
 )
 from sutro_stream.errors import RequestTimeoutError
 
@@ -81,7 +81,7 @@ class AiohttpTransport:
                 return Reply(
                     status=response.status,
                     fields=fields,
-                    names=joined_names(fields),
+                    names=lower_names(fields),
                     body=await self._body(response),
                 )
         except (aiohttp.ClientError, OSError, UnicodeError) as error:

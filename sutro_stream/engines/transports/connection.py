@@ -30,6 +30,7 @@ class Connection(asyncio.Protocol):
         "_reader",
         "_room",
         "_transport",
+        "_unsent",
         "_waiter",
         "is_free",
         "is_rested",
@@ -62,17 +63,26 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[Reply] | None = None
         self._room: asyncio.Future[None] | None = None
+        self._unsent: bytes | None = None
 
-    def send(self, request: bytes) -> asyncio.Future[Reply]:
-        """Send a request; the future is its reply.
+    def ask(self, request: bytes) -> asyncio.Future[Reply]:
+        """Take a request that the next `flush` sends; the future is its reply.
 
         Only while it `is_free`. Who no longer waits calls `abort`.
         """
-        assert self._transport is not None  # noqa: S101 - it is free, so it is made
         self.is_free = self.is_rested = False
         self._waiter = waiter = self._loop.create_future()
-        self._transport.write(request)
+        self._unsent = request
         return waiter
+
+    def flush(self) -> None:
+        """Send the request that was taken, unless the connection is closed by now."""
+        request, self._unsent = self._unsent, None
+        transport = self._transport
+        if request is None or transport is None or transport.is_closing():
+            # Whoever waits is told by what closes it.
+            return
+        transport.write(request)
 
     async def send_large(self, head: bytes, body: bytes) -> Reply:
         """Send a request in pieces, as fast as they are taken, and wait for its reply.
@@ -84,7 +94,8 @@ class Connection(asyncio.Protocol):
         Raises:
             EngineError: As from `Transport.post`.
         """
-        waiter = self.send(head)
+        waiter = self.ask(head)
+        self.flush()
         rest = memoryview(body)
         while rest and not waiter.done() and self._transport is not None:
             self._transport.write(rest[:_PIECE_BYTES])
@@ -104,6 +115,7 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Close it at once; who waits for a reply is told that there is none."""
         self.is_free = False
+        self._unsent = None
         if self._transport is not None:
             self._transport.abort()
 
@@ -122,6 +134,9 @@ class Connection(asyncio.Protocol):
         if waiter is None:
             # Nothing was asked: whatever it is, it is no answer to what comes next.
             self.abort()
+            return
+        if self._unsent is not None:
+            self._failed(waiter, reader.unasked())
             return
         try:
             reply = reader.feed(data)

@@ -22,6 +22,10 @@ _ONE_WRITE_BYTES = 256 << 10
 # fails: those that idle for one to two of these are closed here.
 _SWEEP_S = 7.5
 _CLOSING_S = 1.0
+# Sending wakes the endpoint, which costs more than the sending: requests that are made
+# in one turn of the loop leave together, so that one wakes it for all. In portions, so
+# that none waits for more than about a millisecond's work.
+_MOST_UNSENT = 16
 
 
 class FastTransport:
@@ -41,6 +45,7 @@ class FastTransport:
         self._connections: set[Connection] = set()
         # A set that knows its order: the last one in is the first one out.
         self._idle: dict[Connection, None] = {}
+        self._unsent: list[Connection] = []
         self._sweep: asyncio.TimerHandle | None = None
         self._all_closed = anyio.Event()
 
@@ -90,9 +95,10 @@ class FastTransport:
             connection = await self._made()
         try:
             if len(body) <= _ONE_WRITE_BYTES:
-                reply = await connection.send(
-                    b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
-                )
+                request = b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
+                waiter = connection.ask(request)
+                self._flush_soon(connection)
+                reply = await waiter
             else:
                 head = b"%b%d\r\n\r\n" % (self._head, len(body))
                 reply = await connection.send_large(head, body)
@@ -105,6 +111,20 @@ class FastTransport:
         else:
             connection.abort()
         return reply
+
+    def _flush_soon(self, connection: Connection) -> None:
+        unsent = self._unsent
+        unsent.append(connection)
+        if len(unsent) == _MOST_UNSENT:
+            self._flush()
+        elif len(unsent) == 1:
+            assert self._loop is not None  # noqa: S101 - there is a connection
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        for connection in self._unsent:
+            connection.flush()
+        self._unsent.clear()
 
     def _drop_rested(self) -> None:
         """Close what has not been used since the last time."""

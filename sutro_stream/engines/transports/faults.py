@@ -54,6 +54,11 @@ def silent(where: str) -> EngineError:
     return TransportError(f"{where}: the connection was closed before a reply")
 
 
+def unasked(where: str) -> EngineError:
+    """Something came while nothing was asked."""
+    return TransportError(f"{where}: a reply came before the request")
+
+
 def cut(where: str) -> EngineError:
     """A part of the reply is missing, or cannot be read."""
     return TransportError(f"{where}: the connection was cut within the reply")

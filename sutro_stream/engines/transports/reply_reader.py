@@ -6,7 +6,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from sutro_stream.engines.transports import faults
 from sutro_stream.engines.transports.compression import decompressed
-from sutro_stream.engines.transports.transport import Reply, joined_names
+from sutro_stream.engines.transports.transport import Reply, lower_names
 from sutro_stream.errors import EngineError
 
 _HEAD_LIMIT_BYTES = 64 << 10
@@ -32,6 +32,8 @@ class ReplyReader:
         "_fields",
         "_head_read",
         "_limit_bytes",
+        "_lower_names",
+        "_names",
         "_parser",
         "_received_bytes",
         "_reply",
@@ -53,6 +55,9 @@ class ReplyReader:
         self._limit_bytes = limit_bytes
         self._body = bytearray()
         self._fields: dict[bytes, bytes] = {}
+        # Of the last head: one after the other has the same, as a rule.
+        self._names: tuple[bytes, ...] = ()
+        self._lower_names: frozenset[bytes] = frozenset()
         self._head_read = False
         self._received_bytes = 0
         self._reply: Reply | None = None
@@ -117,6 +122,10 @@ class ReplyReader:
             return faults.cut(self._where)
         return faults.broken(self._where, error)
 
+    def unasked(self) -> EngineError:
+        """What to say of bytes that came before a request had left."""
+        return faults.unasked(self._where)
+
     # Called by the parser.
 
     def on_message_begin(self) -> None:
@@ -146,10 +155,13 @@ class ReplyReader:
     def _taken(self) -> Reply:
         """What was read, as a reply; nothing is left of it here."""
         body, fields = self._body, self._fields
+        names = tuple(fields)
+        if names != self._names:
+            self._names, self._lower_names = names, lower_names(names)
         reply = Reply(
             self._parser.get_status_code(),
             fields.copy(),
-            joined_names(fields),
+            self._lower_names,
             bytes(body),
         )
         body.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
@@ -45,14 +45,14 @@ class Reply(NamedTuple):
     Attributes:
         status: HTTP status.
         fields: Header fields as they came, the first of each name.
-        names: Their names in lower case, in one text to search in.
+        names: Their names in lower case.
         body: The whole body, without the compression it may have come in.
     """
 
     # A tuple, since there is one for each row: it is made in a third of the time.
     status: int
     fields: dict[bytes, bytes]
-    names: bytes
+    names: frozenset[bytes]
     body: bytes
 
     @property
@@ -64,9 +64,9 @@ class Reply(NamedTuple):
         }
 
 
-def joined_names(fields: dict[bytes, bytes]) -> bytes:
-    """What `Reply.names` is for these header fields."""
-    return b"\n".join(fields).lower()
+def lower_names(fields: Iterable[bytes]) -> frozenset[bytes]:
+    """What `Reply.names` is for header fields of these names."""
+    return frozenset([name.lower() for name in fields])
 
 
 class Transport(Protocol):
