@@ -118,11 +118,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--child", type=Path)
     options = parser.parse_args()
+    suit_streaming()
     if options.child:
         anyio.run(long_run, options.child, backend_options={"use_uvloop": True})
         return
     print(describe())
-    suit_streaming()
     if options.cost or not options.memory:
         for latency_ms in (0, 100):
             anyio.run(

@@ -22,6 +22,7 @@ from machine import describe, facts
 from peers import CHARTS, cache_folder, why_missing
 from rig.plan import Lane, Plan
 from rig.report import Report
+from summary import summary
 
 import sutro_stream
 
@@ -62,7 +63,10 @@ def main() -> None:
         print(f"\n  {time.monotonic() - begun_s:,.0f} s; written to {path}", flush=True)
         reports.append(report)
     _draw(options.results)
-    _summary(reports)
+    table = summary(options.results)
+    (options.results / "summary.md").write_text(table + "\n")
+    print(f"\n{table}")
+    _targets(reports)
     print(f"\n{time.monotonic() - started_s:,.0f} s in all")
 
 
@@ -102,7 +106,7 @@ def _draw(results: Path) -> None:
     subprocess.run(command, check=True)
 
 
-def _summary(reports: list[Report]) -> None:
+def _targets(reports: list[Report]) -> None:
     print("\n=== targets")
     for report in reports:
         for target in report.targets:

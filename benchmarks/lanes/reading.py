@@ -19,6 +19,7 @@ _CSV = "reading CSV"
 _RENDERING = "rendering three fields, from memory"
 _OURS, _OURS_RENDERED = "sutro_stream", "sutro_stream, and rendered"
 _ARROW = "pyarrow"
+_GOAL = 0.7
 _LANES: Mapping[str, Mapping[str, str]] = {
     _PARQUET: {
         _ARROW: "arrow_parquet",
@@ -58,13 +59,29 @@ def run(plan: Plan, report: Report) -> None:
                 rate = lap["rows_per_s"]
                 print(f"  {name:36} {system:28} {rate:>12,.0f} rows/s", flush=True)
     for name in (_PARQUET, _CSV):
-        for ours in (_OURS, _OURS_RENDERED):
-            ratio = report.ratio(name, ours, _ARROW)
-            report.aim(f"{name}: {ours} / {_ARROW}", ratio, 0.7, "at least")
+        ratio = report.ratio(name, _OURS, _ARROW)
+        report.aim(f"{name}: {_OURS} / {_ARROW}", ratio, _GOAL, "at least")
+        _aim_with_rendering(report, name)
     rendered = report.median(_RENDERING, _OURS, "rows_per_s")
     in_millions = None if rendered is None else rendered / 1e6
     report.aim("rendering, million rows/s", in_millions, 3.0, "at least")
     report.show({"rows_per_s": ",.0f", "cpu_us_per_row": ",.3f", "peak_rss_mb": ",.0f"})
+
+
+def _aim_with_rendering(report: Report, name: str) -> None:
+    """Aim at the same rate with rendering, or at what rendering alone leaves of it."""
+    scanned = report.median(name, _ARROW, "rows_per_s")
+    rendered = report.median(_RENDERING, _OURS, "rows_per_s")
+    if scanned is None or rendered is None:
+        return
+    one_after_the_other = 1 / (1 + scanned / rendered)
+    report.notes.append(
+        f"{name}: {_ARROW}'s scan, and then our rendering on the same core, would have "
+        f"{one_after_the_other:.2f} of the scan's rate."
+    )
+    ratio = report.ratio(name, _OURS_RENDERED, _ARROW)
+    goal = min(_GOAL, one_after_the_other)
+    report.aim(f"{name}: {_OURS_RENDERED} / {_ARROW}", ratio, goal, "at least")
 
 
 def _lap(path: Path, rows: int, what: str) -> dict[str, float]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import anyio
 
 import sutro_stream as ss
+from sutro_stream.cli.process import suit_streaming
 from systems.child import Work, timed
 
 COLUMNS = ("id", "product", "review")
@@ -39,4 +40,6 @@ async def measured(work: Work) -> None:
 
 
 if __name__ == "__main__":
+    # As the command does for its own process.
+    suit_streaming()
     anyio.run(measured, Work.given(), backend_options={"use_uvloop": True})

@@ -12,6 +12,7 @@ from typing import Self
 import anyio
 
 import sutro_stream as ss
+from sutro_stream.cli.process import suit_streaming
 from systems.child import SCHEMA, Work, timed
 
 _TEXT = '{"mood": "glad", "score": 4}'
@@ -66,4 +67,6 @@ async def measured(work: Work) -> None:
 
 
 if __name__ == "__main__":
+    # As the command does for its own process.
+    suit_streaming()
     anyio.run(measured, Work.given(), backend_options={"use_uvloop": True})

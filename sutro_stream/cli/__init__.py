@@ -13,6 +13,7 @@ from sutro_stream.cli.jobs import jobs
 from sutro_stream.cli.keys import keys
 from sutro_stream.cli.ledger import ledger
 from sutro_stream.cli.messages import complain, prepare_streams
+from sutro_stream.cli.process import suit_streaming
 from sutro_stream.cli.run import run
 from sutro_stream.cli.serve import serve
 from sutro_stream.errors import (
@@ -61,6 +62,7 @@ def main(
         The exit code.
     """
     prepare_streams()
+    suit_streaming()
     try:
         code = commands.main(
             args=arguments,

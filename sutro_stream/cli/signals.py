@@ -13,7 +13,6 @@ from typing import TypeVar
 import anyio
 from anyio.abc import TaskStatus
 
-from sutro_stream.cli.process import suit_streaming
 from sutro_stream.flow.groups import single_error
 
 ResultT = TypeVar("ResultT")
@@ -46,7 +45,6 @@ def run_until_signal(work: Callable[[], Awaitable[ResultT]]) -> ResultT | Stoppe
     Raises:
         Exception: What the work raises.
     """
-    suit_streaming()
     use_uvloop = find_spec("uvloop") is not None
     return anyio.run(_watched, work, backend_options={"use_uvloop": use_uvloop})
 

@@ -24,6 +24,7 @@ def parse_completion(body: bytes) -> Answer:
     try:
         choice = data["choices"][0]
         message = choice["message"]
+        logprobs = choice.get("logprobs")
         return _answer(
             text=message.get("content"),
             reasoning=_reasoning(message),
@@ -31,7 +32,7 @@ def parse_completion(body: bytes) -> Answer:
             finish_reason=choice.get("finish_reason"),
             usage=_usage(data.get("usage")),
             model=data.get("model"),
-            logprobs=_logprobs(choice.get("logprobs")),
+            logprobs=_logprobs(logprobs) if logprobs else None,
         )
     except (KeyError, IndexError, TypeError, AttributeError):
         raise ProtocolError("the reply is not a chat completion") from None

@@ -40,23 +40,22 @@ class Backlog(Generic[BatchT]):
     """Rows not being worked on at the moment.
 
     Concurrency: one event loop; no method waits.
+
+    Attributes:
+        fresh: Rows never begun; to be read only.
     """
 
     def __init__(self) -> None:
         self._batches: deque[Iterator[Task[BatchT]]] = deque()
-        self._fresh = 0
+        # Looked at for every row: see `Gate.is_always_open`.
+        self.fresh = 0
         self._delayed: list[tuple[float, int, Task[BatchT]]] = []
         self._order = count()
         self._ended = False
 
     def __repr__(self) -> str:
         state = "ended" if self._ended else "open"
-        return f"<Backlog {state}, {self._fresh} fresh, {len(self._delayed)} delayed>"
-
-    @property
-    def fresh(self) -> int:
-        """Rows never begun."""
-        return self._fresh
+        return f"<Backlog {state}, {self.fresh} fresh, {len(self._delayed)} delayed>"
 
     @property
     def delayed(self) -> int:
@@ -76,11 +75,11 @@ class Backlog(Generic[BatchT]):
     @property
     def drained(self) -> bool:
         """Whether there is nothing left to take, now or later."""
-        return self._ended and not self._fresh and not self._delayed
+        return self._ended and not self.fresh and not self._delayed
 
     def add(self, batch: BatchT, payloads: list[Any]) -> None:
         """Append a batch, with one payload for each of its rows."""
-        self._fresh += len(payloads)
+        self.fresh += len(payloads)
         self._batches.append(
             Task(batch=batch, offset=offset, payload=payload)
             for offset, payload in enumerate(payloads)
@@ -111,7 +110,7 @@ class Backlog(Generic[BatchT]):
         while self._batches:
             task = next(self._batches[0], None)
             if task is not None:
-                self._fresh -= 1
+                self.fresh -= 1
                 return task
             self._batches.popleft()
         return None

@@ -73,7 +73,6 @@ class Meter:
     in_flight: int = 0
     peak_in_flight: int = 0
     backing_off: int = 0
-    waiting_for_order: int = 0
     answered: int = 0
     failures: Counter[ErrorKind] = field(default_factory=Counter)
     retries: int = 0
@@ -85,6 +84,7 @@ class Meter:
     output_tokens: int = 0
     concurrency: int | None = None
     throttle: Callable[[], ThrottleStatistics | None] | None = None
+    waiting_for_order: Callable[[], int] | None = None
 
     def started_request(self) -> None:
         """Count a request out."""
@@ -119,6 +119,7 @@ class Meter:
     def statistics(self, now_s: float) -> Statistics:
         """The counters now."""
         throttle = None if self.throttle is None else self.throttle()
+        waiting = self.waiting_for_order
         concurrency = self.concurrency
         if concurrency is not None and throttle is not None:
             concurrency = min(concurrency, throttle.limit)
@@ -129,7 +130,7 @@ class Meter:
             rows_in_flight=self.in_flight,
             peak_in_flight=self.peak_in_flight,
             rows_backing_off=self.backing_off,
-            rows_waiting_for_order=self.waiting_for_order,
+            rows_waiting_for_order=0 if waiting is None else waiting(),
             rows_answered=self.answered,
             rows_failed=sum(self.failures.values()),
             failures=dict(self.failures),

@@ -72,12 +72,12 @@ class Pool(Generic[InT, OutT]):
             spool=context.spool,
             dedupe=config.dedupe,
         )
-        self._is_filed = context.is_ordered_elsewhere
         self._circuit = Circuit()
         self._backlog: Backlog[InT] = Backlog()
         self._window: Window[Concluded[InT]] = Window(
-            config.window, ordered=config.ordered and not self._is_filed
+            config.window, ordered=config.ordered and not context.is_ordered_elsewhere
         )
+        self._meter.waiting_for_order = lambda: self._window.held
         self._holdings = Holdings()
         self._lanes = Lanes[InT](self._work_lane, most=config.workers)
         self._followers: Followers[InT] | None = Followers() if config.dedupe else None
@@ -252,11 +252,11 @@ class Pool(Generic[InT, OutT]):
                 self._meter.retries += 1
                 self._alarm.set()
                 return task
-        if not self._window.has_room:
+        if not backlog.fresh or (ticket := self._window.begin()) is None:
             return None
         task = backlog.take_fresh()
         if task is not None:
-            task.ticket = self._window.begin()
+            task.ticket = ticket
         return task
 
     def _admits(self) -> bool:
@@ -338,9 +338,9 @@ class Pool(Generic[InT, OutT]):
     def _conclude(self, task: Task[InT], outcome: Outcome) -> None:
         self._meter.concluded(outcome, is_paid=task.attempts > 0)
         concluded = Concluded(batch=task.batch, offset=task.offset, outcome=outcome)
-        if self._window.conclude(task.ticket, concluded):
+        is_ready = self._window.conclude(task.ticket, concluded)
+        if is_ready and self._news is not None:
             self._tell_emitter()
-        self._meter.waiting_for_order = self._window.held
         if self._followers is not None:
             for follower in self._followers.concluded(self._index(task), outcome):
                 self._conclude_follower(follower, follower.payload, outcome)

@@ -47,7 +47,8 @@ class Window(Generic[ItemT]):
             ordered: Whether rows are taken in the order in which they were begun;
                 otherwise in the order in which they were concluded.
         """
-        self._limits = limits
+        self._span_rows = limits.span_rows
+        self._ready_rows = limits.ready_rows
         self._ordered = ordered
         self._begun = 0
         self._concluded = 0
@@ -76,25 +77,19 @@ class Window(Generic[ItemT]):
         """Rows that can be taken now."""
         return len(self._ready)
 
-    @property
-    def has_room(self) -> bool:
-        """Whether one more row may be begun now."""
-        limits = self._limits
-        return (
-            self._begun - self._taken < limits.span_rows
-            and len(self._ready) < limits.ready_rows
-        )
-
     def room(self) -> int:
         """How many more rows may be begun now."""
-        span = self._limits.span_rows - (self._begun - self._taken)
-        ready = self._limits.ready_rows - len(self._ready)
+        span = self._span_rows - (self._begun - self._taken)
+        ready = self._ready_rows - len(self._ready)
         return max(0, min(span, ready))
 
-    def begin(self) -> int:
-        """Register a row and return its ticket."""
+    def begin(self) -> int | None:
+        """Register a row and return its ticket, `None` without room for one more."""
         ticket = self._begun
-        self._begun += 1
+        is_far = ticket - self._taken >= self._span_rows
+        if is_far or len(self._ready) >= self._ready_rows:
+            return None
+        self._begun = ticket + 1
         return ticket
 
     def conclude(self, ticket: int, item: ItemT) -> bool:

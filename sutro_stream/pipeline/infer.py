@@ -317,7 +317,8 @@ class ChatWork:
         except EngineError as error:
             self._count(task, error.take_requests())
             raise
-        self._count(task, answer.requests)
+        if answer.requests > 1:
+            self._count(task, answer.requests)
         attempts = task.attempts + task.extra_requests
         return judge(answer, self.instructions.schema, attempts=attempts)
 

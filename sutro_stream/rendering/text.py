@@ -12,6 +12,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sutro_stream.values.ascii import is_ascii
+
 TEXT = pa.large_string()
 """64-bit offsets, so that a chunk of very long cells cannot overflow them."""
 
@@ -135,6 +137,8 @@ def _is_bytes(kind: pa.DataType) -> bool:
 
 
 def _utf8(values: pa.Array) -> Texts:
+    if is_ascii(values):
+        return Texts(values=values)
     # Arrow does not check text that it reads from files or is handed by others.
     try:
         values.validate(full=True)

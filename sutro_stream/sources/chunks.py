@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sutro_stream.errors import ConfigurationError, SourceError
+from sutro_stream.values.ascii import is_ascii
 
 CHUNK_ROWS = 8192
 """Rows of a chunk, at most, when the user says nothing."""
@@ -182,6 +183,7 @@ def conform(
     *,
     first_row: int,
     error: Callable[[str, int | None], SourceError],
+    is_sound: bool = False,
 ) -> pa.RecordBatch:
     """The batch with exactly the columns and types of `schema`, its text valid.
 
@@ -190,6 +192,8 @@ def conform(
         schema: As made by `plain_schema`.
         first_row: 0-based position of the first row, for errors.
         error: Makes the error from a reason and a row.
+        is_sound: Whether Arrow's own reader made it, which does not check text but
+            gets everything else right.
 
     Raises:
         SourceError: A value does not fit its type, or text is not UTF-8.
@@ -206,7 +210,8 @@ def conform(
             )
             raise error(reason, first_row) from None
         try:
-            column.validate(full=True)
+            if not (is_sound and is_ascii(column)):
+                column.validate(full=True)
         except pa.ArrowInvalid:
             raise error(*_invalid(column, field.name, first_row)) from None
         columns.append(column)

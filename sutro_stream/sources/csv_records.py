@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _STEP_BYTES = 64 << 10
+_LINES_TRIED = 1000
 _QUOTED = rb"QUOTE[^QUOTE]*+(?:QUOTEQUOTE[^QUOTE]*+)*+QUOTE"
 
 
@@ -39,6 +40,7 @@ class Grammar:
     """
 
     delimiter: bytes
+    quote: bytes
     _records: re.Pattern[bytes]
     _record: re.Pattern[bytes]
     _quoted: re.Pattern[bytes] | None
@@ -52,6 +54,7 @@ class Grammar:
         if quote_char is None:
             return cls(
                 separator,
+                b"",
                 re.compile(rb"(?s:.*)" + end),
                 re.compile(rb"[^\r\n]*+(?:\r?\n|\r|\Z)"),
                 None,
@@ -68,26 +71,56 @@ class Grammar:
         many = rb"(?:[^QUOTE]*END|" + content + rb"++END)*+"
         return cls(
             separator,
+            quote_char.encode(),
             re.compile(_filled(many, parts)),
             re.compile(_filled(content + rb"*+(?:\r?\n|\r|\Z)", parts)),
             re.compile(_filled(quoted, parts)),
         )
 
-    def complete(self, text: bytes) -> int:
+    def complete(self, text: bytes, enough: int | None = None) -> int:
         """Bytes of the records at the start of `text` that are surely complete.
 
         The search goes in steps: the interpreter's lock is held during each.
+
+        Args:
+            text: Begins where a record does.
+            enough: Bytes behind which no more are looked for, `None` for all.
         """
+        enough = len(text) if enough is None else enough
         end, step = 0, _STEP_BYTES
         while True:
             match = self._records.match(text, end, end + step)
             found = match.end() if match else end
             if found > end:
                 end, step = found, _STEP_BYTES
+                if end >= enough:
+                    return end
             elif end + step >= len(text):
                 return end
             else:
                 step *= 2
+
+    def last_line(self, text: bytes) -> int:
+        """Bytes up to the last LF: where no cell holds one, those of whole records."""
+        return text.rfind(b"\n") + 1
+
+    def last_even_line(self, text: bytes) -> int:
+        """Bytes up to the last LF behind an even number of quotes.
+
+        Those of whole records, where quotes stand around cells only, or doubled. 0
+        where there is no such line among the last thousand.
+        """
+        end = text.rfind(b"\n") + 1
+        if not self.quote:
+            return end
+        is_odd = text.count(self.quote, 0, end) % 2
+        for _ in range(_LINES_TRIED):
+            if not (is_odd and end):
+                return end
+            start = text.rfind(b"\n", 0, end - 1) + 1
+            is_odd ^= text.count(self.quote, start, end) % 2
+            end = start
+        return 0
 
     def first(self, text: bytes) -> bytes | None:
         """The first record with its line end, `None` when a quote stays open.

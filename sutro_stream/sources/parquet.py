@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sutro_stream.errors import SourceError
+from sutro_stream.sources.ahead import Ahead
 from sutro_stream.sources.chunks import (
     CHUNK_ROWS,
     check_chunk_rows,
@@ -184,18 +185,31 @@ def _file_batches(
         return file.error(reason, row_index=row_index)
 
     try:
-        for groups, rows in strides(file, parquet, schema.names, chunk_rows):
-            batches = parquet.iter_batches(
-                rows, row_groups=groups, columns=schema.names, use_threads=False
+        for batch in _planned_batches(file, parquet, schema.names, chunk_rows):
+            yield conform(
+                batch, schema, first_row=first_row, error=error, is_sound=True
             )
-            for batch in joined(batches, max_rows=chunk_rows):
-                yield conform(batch, schema, first_row=first_row, error=error)
-                first_row += batch.num_rows
+            first_row += batch.num_rows
     except _BROKEN as broken:
         if isinstance(broken, OSError) and broken.errno is not None:
             raise unreadable(file.label, broken) from broken
         reason = f"damaged Parquet file: no more can be read after row {first_row}"
         raise file.error(reason, row_index=first_row) from broken
+
+
+def _planned_batches(
+    file: InputFile, parquet: Any, names: Sequence[str], chunk_rows: int
+) -> Iterator[pa.RecordBatch]:
+    # A plan takes up to a third of the time that reading by it does: the next is made
+    # meanwhile.
+    plans = Ahead(strides(file, parquet, names, chunk_rows), size=lambda _: 1, most=1)
+    with closing(plans):
+        while (plan := plans.take()) is not None:
+            groups, rows = plan
+            batches = parquet.iter_batches(
+                rows, row_groups=groups, columns=names, use_threads=False
+            )
+            yield from joined(batches, max_rows=chunk_rows)
 
 
 @contextmanager

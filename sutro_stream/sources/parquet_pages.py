@@ -34,6 +34,7 @@ class Page:
     """A page of a column.
 
     Attributes:
+        start: Of what is packed, behind the header: 0-based position in the file.
         values: In it, null ones among them.
         unpacked_bytes: In memory.
         packed_bytes: In the file.
@@ -41,6 +42,7 @@ class Page:
         is_prefixed: Whether a value can repeat the one before it in no space.
     """
 
+    start: int
     values: int
     unpacked_bytes: int
     packed_bytes: int
@@ -76,7 +78,8 @@ def pages(file: BinaryIO, column: Any) -> Iterator[Page]:
             and min(packed, unpacked) >= 0
         ):
             raise PagesError
-        at += length + packed
+        start = at + length
+        at = start + packed
         if kind == _INDEX:
             continue
         details = header.get(_DETAILS.get(kind, 0))
@@ -88,6 +91,7 @@ def pages(file: BinaryIO, column: Any) -> Iterator[Page]:
         is_dictionary = kind == _DICTIONARY
         left -= 0 if is_dictionary else values
         yield Page(
+            start=start,
             values=values,
             unpacked_bytes=unpacked,
             packed_bytes=packed,

@@ -7,17 +7,15 @@ unpack to GiB.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from sutro_stream.sources.chunks import CHUNK_BYTES, plain
 from sutro_stream.sources.files import InputFile
+from sutro_stream.sources.parquet_dictionaries import PackedDictionary
 from sutro_stream.sources.parquet_pages import Page, PagesError, pages
 
 _PROBE_ROWS = 16
@@ -38,7 +36,7 @@ _NESTED_RATIO = 1000
 
 def strides(
     file: InputFile, parquet: Any, names: Sequence[str], chunk_rows: int
-) -> Iterator[tuple[list[int], int]]:
+) -> Generator[tuple[list[int], int], None, None]:
     """Runs of row groups, each with the rows of it that make one chunk. Blocking.
 
     Rows are rounded down to powers of two so that similar row groups are read in
@@ -61,9 +59,7 @@ def strides(
     least_bytes: float | None = None
     run: list[int] = []
     run_rows = run_stride = 0
-    with ExitStack() as stack:
-        raw = stack.enter_context(file.path.open("rb", buffering=0))
-        dictionaries = _Dictionaries(file, metadata, names, stack)
+    with file.path.open("rb", buffering=0) as raw:
         for number in range(metadata.num_row_groups):
             group = metadata.row_group(number)
             # First of all: looking at dictionaries unpacks them.
@@ -73,11 +69,7 @@ def strides(
             row_bytes = max(_row_bytes(group, names), least_bytes)
             fitting = max(1, int(CHUNK_BYTES / max(row_bytes, 1.0)))
             stride = min(1 << (fitting.bit_length() - 1), chunk_rows)
-            shared_bytes = sum(column.dictionary_bytes for column in columns)
-            if shared_bytes * stride > _LARGEST_BATCH_BYTES:
-                # Each row could be the largest one, however small they are on average.
-                largest = max(dictionaries.largest_bytes(number), 1)
-                stride = min(stride, max(1, _LARGEST_BATCH_BYTES // largest))
+            stride = _within_dictionaries(raw, columns, stride)
             stride = _within_pages(columns, stride)
             if run and (stride != run_stride or run_rows >= _RUN_ROWS):
                 yield run, run_stride
@@ -95,13 +87,16 @@ class _Column:
     Attributes:
         rows: Of each data page, about.
         sizes: Of each data page, in bytes.
-        dictionary_bytes: Of the values that the data pages refer to.
+        dictionaries: Values that the data pages refer to, where those are text; more
+            than one page of them in a damaged file only.
+        codec: What packs its pages, by pyarrow's name.
         prefixed_bytes: Of the largest page whose values can repeat each other.
     """
 
     rows: Sequence[float]
     sizes: Sequence[int]
-    dictionary_bytes: int
+    dictionaries: Sequence[Page]
+    codec: str
     prefixed_bytes: int
 
     def worst_bytes(self, stride: int) -> int:
@@ -119,6 +114,38 @@ class _Column:
                 between -= self.rows[first] if first < last else 0.0
             worst = max(worst, total)
         return max(worst, stride * self.prefixed_bytes)
+
+
+def _within_dictionaries(raw: BinaryIO, columns: Sequence[_Column], stride: int) -> int:
+    """The stride, or a smaller one where rows could share a value that is large.
+
+    What stands in a dictionary once can be the value of every row: a file of some KB
+    can hold more than there is memory in the world. No value is larger than its
+    dictionary; only where that leaves too much open is the dictionary unpacked.
+    """
+    largest = sum(
+        max((page.unpacked_bytes for page in column.dictionaries), default=0)
+        for column in columns
+    )
+    if largest * stride > _LARGEST_BATCH_BYTES:
+        # Each row could be the largest one, however small they are on average.
+        largest = sum(_longest_bytes(raw, column) for column in columns)
+    return min(stride, max(1, _LARGEST_BATCH_BYTES // max(largest, 1)))
+
+
+def _longest_bytes(raw: BinaryIO, column: _Column) -> int:
+    """Bytes of the longest value that rows share."""
+    longest = 0
+    for page in column.dictionaries:
+        raw.seek(page.start)
+        packed = PackedDictionary(
+            codec=column.codec,
+            data=raw.read(page.packed_bytes),
+            unpacked_bytes=page.unpacked_bytes,
+            values=page.values,
+        )
+        longest = max(longest, packed.longest_bytes())
+    return longest
 
 
 def _within_pages(columns: Sequence[_Column], stride: int) -> int:
@@ -142,26 +169,31 @@ def _columns(
         ArrowInvalid: What stands in front of a page makes no sense.
     """
     columns = []
+    wanted = frozenset(names)
     for column in _wanted(group, names):
         try:
             there = list(pages(raw, column))
         except PagesError as error:
             raise pa.ArrowInvalid("no page where one should begin") from error
         _check(file, column, there)
-        columns.append(_measured(column, there, group.num_rows))
+        columns.append(_measured(column, there, group.num_rows, wanted))
     return columns
 
 
-def _measured(column: Any, there: Sequence[Page], num_rows: int) -> _Column:
+def _measured(
+    column: Any, there: Sequence[Page], num_rows: int, wanted: frozenset[str]
+) -> _Column:
     data = [page for page in there if not page.is_dictionary]
+    # Values of other types have a size of their own, however often they come; for
+    # nested ones there is another rule.
+    is_text = column.physical_type == "BYTE_ARRAY" and column.path_in_schema in wanted
     # Of a nested column some values make one row.
     share = num_rows / max(column.num_values, 1)
     return _Column(
         rows=[page.values * share for page in data],
         sizes=[page.unpacked_bytes for page in data],
-        dictionary_bytes=sum(
-            page.unpacked_bytes for page in there if page.is_dictionary
-        ),
+        dictionaries=[page for page in there if page.is_dictionary and is_text],
+        codec=column.compression,
         prefixed_bytes=max(
             (page.unpacked_bytes for page in data if page.is_prefixed), default=0
         ),
@@ -218,75 +250,6 @@ def _row_bytes(group: Any, names: Sequence[str]) -> float:
 
 def _has_dictionary(group: Any) -> bool:
     return any(group.column(at).has_dictionary_page for at in range(group.num_columns))
-
-
-class _Dictionaries:
-    """The values that rows share, of the columns that are read.
-
-    What stands in a dictionary once can be the value of every row: a file of some KB
-    can hold more than there is memory in the world.
-    """
-
-    def __init__(
-        self, file: InputFile, metadata: Any, names: Sequence[str], stack: ExitStack
-    ) -> None:
-        self._file = file
-        self._metadata = metadata
-        schema = metadata.schema.to_arrow_schema()
-        self._texts = frozenset(
-            name for name in names if _is_text(schema.field(name).type)
-        )
-        self._stack = stack
-        self._opened: Any = None
-
-    def largest_bytes(self, group: int) -> int:
-        """Bytes of the largest value in a row group."""
-        shared = _dictionaries(self._metadata.row_group(group), self._texts)
-        if self._opened is None:
-            self._opened = self._stack.enter_context(
-                pq.ParquetFile(
-                    self._file.path,
-                    metadata=self._metadata,
-                    read_dictionary=sorted(self._texts),
-                    pre_buffer=False,
-                )
-            )
-        return _largest_value(self._opened, group, shared)
-
-
-def _largest_value(parquet: Any, group: int, columns: Sequence[str]) -> int:
-    if not columns:
-        return 0
-    batches = parquet.iter_batches(
-        1, row_groups=[group], columns=columns, use_threads=False
-    )
-    first = next(batches, None)
-    coded = [] if first is None else first.columns
-    return sum(
-        pc.max(pc.binary_length(column.dictionary)).as_py() or 0
-        for column in coded
-        if pa.types.is_dictionary(column.type)
-    )
-
-
-def _dictionaries(group: Any, texts: frozenset[str]) -> list[str]:
-    """Those of the columns that have a dictionary."""
-    columns = [group.column(at) for at in range(group.num_columns)]
-    return [
-        column.path_in_schema
-        for column in columns
-        if column.path_in_schema in texts and column.has_dictionary_page
-    ]
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    tests = (
-        *(pa.types.is_string, pa.types.is_large_string),
-        *(pa.types.is_binary, pa.types.is_large_binary),
-    )
-    return any(test(kind) for test in tests)
 
 
 def _probe(parquet: Any, names: Sequence[str]) -> float:

@@ -1,19 +1,18 @@
-"""A reader over blocking work: each chunk is made in a worker thread."""
+"""A reader over blocking work, which is done in a thread beside it."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
-from threading import Lock
 
 import pyarrow as pa
 from anyio import CancelScope, to_thread
 
 from sutro_stream.errors import SourceError
-from sutro_stream.sources.chunks import slices
+from sutro_stream.sources.ahead import Ahead
+from sutro_stream.sources.chunks import CHUNK_BYTES, slices
 from sutro_stream.sources.content import content_digest
 from sutro_stream.sources.files import InputFile
 
@@ -39,19 +38,16 @@ class ReadPlan:
 
 
 class ThreadedReader:
-    """A `Reader` over a plan.
+    """A `Reader` over a plan, some chunks ahead of whoever reads.
 
-    Concurrency: one task reads; the plan's generator may run in any thread, in one
-    at a time.
+    Concurrency: one task reads; the plan's generator runs in a thread of its own.
     """
 
     def __init__(self, plan: ReadPlan, *, chunk_rows: int) -> None:
         self._plan = plan
-        self._chunk_rows = chunk_rows
-        self._ready: deque[pa.RecordBatch] = deque()
-        # A task cancelled by asyncio itself leaves its thread running; closing has
-        # to wait for that thread.
-        self._running = Lock()
+        chunks = _chunks(plan.batches, chunk_rows)
+        self._chunks = Ahead(chunks, size=_size, most=CHUNK_BYTES)
+        self._first: pa.RecordBatch | None = None
 
     @property
     def schema(self) -> pa.Schema:
@@ -73,28 +69,33 @@ class ThreadedReader:
 
     async def read(self) -> pa.RecordBatch | None:
         """See `Reader`."""
-        if not self._ready:
-            self._ready.extend(await to_thread.run_sync(self._advance))
-        return self._ready.popleft() if self._ready else None
+        chunk, self._first = self._first, None
+        if chunk is None:
+            chunk = self._chunks.take_made()
+        if chunk is None:
+            chunk = await to_thread.run_sync(self._chunks.take)
+        return chunk
 
     async def has_rows(self) -> bool:
         """Whether there is anything to read; makes the first chunk ready."""
-        if not self._ready:
-            self._ready.extend(await to_thread.run_sync(self._advance))
-        return bool(self._ready)
+        self._first = await self.read()
+        return self._first is not None
 
     def close(self) -> None:
-        """Close files; waits for a batch being made in another thread."""
-        with self._running:
-            self._plan.batches.close()
-        self._ready.clear()
+        """Close files; waits for a chunk being made."""
+        self._chunks.close()
 
-    def _advance(self) -> list[pa.RecordBatch]:
-        with self._running:
-            for batch in self._plan.batches:
-                if batch.num_rows:
-                    return list(slices(batch, max_rows=self._chunk_rows))
-        return []
+
+def _chunks(
+    batches: Generator[pa.RecordBatch, None, None], chunk_rows: int
+) -> Generator[pa.RecordBatch, None, None]:
+    with closing(batches):
+        for batch in batches:
+            yield from slices(batch, max_rows=chunk_rows)
+
+
+def _size(chunk: pa.RecordBatch) -> int:
+    return int(chunk.nbytes)
 
 
 @asynccontextmanager

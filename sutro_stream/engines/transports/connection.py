@@ -155,7 +155,10 @@ class Connection(asyncio.Protocol):
             self.is_free = True
         else:
             self.abort()
-        self._settle(waiter, reply)
+        if self._room is not None:
+            self.resume_writing()
+        if not waiter.done():
+            waiter.set_result(reply)
 
     def eof_received(self) -> None:
         """The other side has no more to say."""
@@ -191,16 +194,12 @@ class Connection(asyncio.Protocol):
             self._failed(waiter, failure)
         else:
             self.abort()
-            self._settle(waiter, reply)
+            self.resume_writing()
+            if not waiter.done():
+                waiter.set_result(reply)
 
     def _failed(self, waiter: asyncio.Future[Reply], error: EngineError) -> None:
         self.abort()
         self.resume_writing()
         if not waiter.done():
             waiter.set_exception(error)
-
-    def _settle(self, waiter: asyncio.Future[Reply], reply: Reply) -> None:
-        if self._room is not None:
-            self.resume_writing()
-        if not waiter.done():
-            waiter.set_result(reply)

@@ -97,7 +97,9 @@ class ReplyReader:
             self._check_size()
             return None
         self._received_bytes = 0
-        return self._checked(reply)
+        if b"content-encoding" in reply.names or len(reply.body) > self._limit_bytes:
+            return self._checked(reply)
+        return reply
 
     def end(self) -> Reply:
         """The reply whose end is that of the connection.
