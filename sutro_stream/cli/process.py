@@ -17,9 +17,10 @@ _SWITCH_INTERVAL_S = 0.0005
 # is no match: of 110 MiB that it held, in pages of 2 MiB, 25 were in use. The system's
 # leaves more and more holes instead; elsewhere Arrow may have no third one.
 _ARROW_ALLOCATOR = "jemalloc" if sys.platform == "linux" else "system"
-# Segments of the log that are read back are larger. Much less, and memory that comes
-# and goes with every chunk would cost more than what is kept.
-_LARGE_BLOCK_BYTES = 2 << 20
+# Segments of the log that are read back are larger, and blocks of CSV text smaller:
+# memory that came and went with each of these would cost as much as parsing them.
+_LARGE_BLOCK_BYTES = 3 << 20
+_KEPT_BYTES = 16 << 20
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
@@ -48,6 +49,5 @@ def _give_large_blocks_back() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
-        # Twice the other, as it would be by itself: with its first value pages would
-        # come and go for every chunk.
-        mallopt(_M_TRIM_THRESHOLD, 2 * _LARGE_BLOCK_BYTES)
+        # With its first value, 128 KiB, pages would come and go with each chunk.
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)

@@ -36,8 +36,9 @@ from sutro_stream.sources.files import InputFile
 # fifth longer.
 _BLOCK_BYTES = 2 << 20
 _START_BYTES = 64
-# Blocks that are parsed at the same time: the parser itself uses one thread for each.
-_PARSERS = 2
+# Blocks that are parsed at the same time: more than there are cores, often, since each
+# call of the parser waits for a thread of its own now and then.
+_PARSERS = 3
 _MARK = b"\xef\xbb\xbf"
 _MIB = 1 << 20
 # The parser takes some kilobytes for each.
@@ -127,40 +128,40 @@ class CsvText:
             SourceError: A record does not end, is too long, does not have the
                 columns, or is not text.
         """
-        guessed: deque[tuple[bytes, Future[pa.RecordBatch | None]]] = deque()
+        guessed: deque[tuple[memoryview, Future[pa.RecordBatch | None]]] = deque()
         with ThreadPoolExecutor(_PARSERS) as parsers:
             while True:
-                while len(guessed) < _PARSERS and (block := self._guess(guessed)):
-                    rows = parsers.submit(self._guessed_rows, block, names, kept)
-                    guessed.append((block, rows))
+                while len(guessed) < _PARSERS and (guess := self._guess(guessed)):
+                    rows = parsers.submit(self._guessed_rows, guess, names, kept)
+                    guessed.append((guess, rows))
                 if guessed:
-                    block, parsing = guessed.popleft()
-                    batch = parsing.result()
+                    guess, parsing = guessed.popleft()
+                    size, batch = len(guess), parsing.result()
                     if batch is None:
-                        behind = [block for block, _ in guessed]
+                        behind = [guess for guess, _ in guessed]
                         guessed.clear()
-                        self._rest = b"".join([block, *behind, self._rest])
+                        self._rest = b"".join([guess, *behind, self._rest])
                         # It is not made again: the next one takes longer.
                         del self._guesses[0]
                         continue
                 else:
-                    block, batch = self._certain(names, kept)
-                    if not block:
+                    size, batch = self._certain(names, kept)
+                    if not size:
                         return
                 if batch is not None:
                     yield batch
                     self._row += batch.num_rows
-                self._passed_bytes += len(block)
+                self._passed_bytes += size
 
-    def _guess(self, guessed: Collection[object]) -> bytes:
-        """What are whole records if the guess is right; `b""` to guess nothing now.
+    def _guess(self, guessed: Collection[object]) -> memoryview | None:
+        """What are whole records if the guess is right; `None` to guess nothing now.
 
         Args:
             guessed: Earlier ones that nobody knows of whether they are right.
         """
         if self._fault_ahead is not None:
             if guessed:
-                return b""
+                return None
             raise self._fault_ahead
         if len(self._rest) < _BLOCK_BYTES // 2 and not (self._ended or self._broken):
             try:
@@ -172,12 +173,12 @@ class CsvText:
         end = self._guesses[0](self._rest) if self._guesses else 0
         # Of blank lines nothing comes that could tell.
         if not end or is_blank(self._rest[: min(end, _START_BYTES)]):
-            return b""
-        block, self._rest = self._rest[:end], self._rest[end:]
+            return None
+        block, self._rest = memoryview(self._rest)[:end], self._rest[end:]
         return block
 
     def _guessed_rows(
-        self, block: bytes, names: Sequence[str], kept: Sequence[str]
+        self, block: memoryview, names: Sequence[str], kept: Sequence[str]
     ) -> pa.RecordBatch | None:
         """The rows of a guess, `None` where it was wrong."""
         try:
@@ -191,12 +192,12 @@ class CsvText:
 
     def _certain(
         self, names: Sequence[str], kept: Sequence[str]
-    ) -> tuple[bytes, pa.RecordBatch | None]:
-        """Some records and their rows; `b""` at the end, no rows in blank lines."""
+    ) -> tuple[int, pa.RecordBatch | None]:
+        """Bytes of some records and their rows; 0 at the end, no rows if all blank."""
         block = self._next_block()
         if not block or is_blank(block):
-            return block, None
-        return block, self._parse(block, names, kept)
+            return len(block), None
+        return len(block), self._parse(block, names, kept)
 
     def _names(self, record: bytes) -> list[str]:
         count = self._grammar.fields(record)
@@ -218,7 +219,7 @@ class CsvText:
         return batch.select(list(kept))
 
     def _rows(
-        self, block: bytes, names: Sequence[str], included: Sequence[str]
+        self, block: bytes | memoryview, names: Sequence[str], included: Sequence[str]
     ) -> pa.RecordBatch:
         # The parser drops a mark at the start of any text; here it is content.
         text = b"\n" + block if block[: len(_MARK)] == _MARK else block
