@@ -13,7 +13,7 @@ block behind is guessed and parsed meanwhile, and dropped where the first one wa
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -131,7 +131,7 @@ class CsvText:
         guessed: deque[tuple[memoryview, Future[pa.RecordBatch | None]]] = deque()
         with ThreadPoolExecutor(_PARSERS) as parsers:
             while True:
-                while len(guessed) < _PARSERS and (guess := self._guess(guessed)):
+                while len(guessed) < _PARSERS and (guess := self._guess()):
                     rows = parsers.submit(self._guessed_rows, guess, names, kept)
                     guessed.append((guess, rows))
                 if guessed:
@@ -153,23 +153,15 @@ class CsvText:
                     self._row += batch.num_rows
                 self._passed_bytes += size
 
-    def _guess(self, guessed: Collection[object]) -> memoryview | None:
-        """What are whole records if the guess is right; `None` to guess nothing now.
-
-        Args:
-            guessed: Earlier ones that nobody knows of whether they are right.
-        """
-        if self._fault_ahead is not None:
-            if guessed:
-                return None
-            raise self._fault_ahead
-        if len(self._rest) < _BLOCK_BYTES // 2 and not (self._ended or self._broken):
+    def _guess(self) -> memoryview | None:
+        """What are whole records if the guess is right; `None` to guess nothing now."""
+        is_over = self._ended or self._broken or self._fault_ahead is not None
+        if len(self._rest) < _BLOCK_BYTES // 2 and not is_over:
             try:
                 self._read_on()
             except SourceError as error:
-                # What was read before comes out before.
+                # What was read before comes out before: told when there is no more.
                 self._fault_ahead = error
-                return self._guess(guessed)
         end = self._guesses[0](self._rest) if self._guesses else 0
         # Of blank lines nothing comes that could tell.
         if not end or is_blank(self._rest[: min(end, _START_BYTES)]):
@@ -261,6 +253,8 @@ class CsvText:
         return block
 
     def _read_on(self) -> None:
+        if self._fault_ahead is not None:
+            raise self._fault_ahead
         if self._broken:
             line = self._line() + count_lines(self._rest)
             reason = broken_text_reason(self._options.encoding, self._start)

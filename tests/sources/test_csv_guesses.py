@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from sutro_stream.testing.source_suite import read_rows
 
 ROWS = 30_000
 TEXT = "x" * 150
+PIECE_BYTES = 2 << 20
 
 # What the second cell holds: the file has at least two blocks of each kind.
 CELLS: dict[str, Callable[[int], str]] = {
@@ -98,18 +100,26 @@ async def test_lines_are_counted_in_other_encodings(tmp_path: Path) -> None:
         await read_rows(CsvSource(paths=path, options=CsvOptions(encoding="utf-16")))
 
 
-async def test_rows_before_damage_come_out_before_the_error(tmp_path: Path) -> None:
-    """Although what is behind them is read while they are parsed."""
+@pytest.mark.parametrize("cell", ["{0}", '"{0}\n{0}\n"'], ids=["right", "wrong"])
+async def test_rows_before_damage_come_out_before_the_error(
+    tmp_path: Path, cell: str
+) -> None:
+    """Also where what is behind them was read, and guessed wrongly, before."""
     path = tmp_path / "a.csv.gz"
-    lines = "".join(f"{at},{TEXT}{at * 7919 % 10_007}\n" for at in range(3 * ROWS))
+    cells = (cell.format(f"{TEXT}{at * 7919 % 10_007}") for at in range(3 * ROWS))
+    lines = "".join(f"{at},{text}\n" for at, text in enumerate(cells))
     packed = gzip.compress(b"a,b\n" + lines.encode(), compresslevel=1)
     path.write_bytes(packed[: len(packed) * 3 // 4])
+    # What can be unpacked is read in pieces of this size, and a piece is whole or lost.
+    sound = zlib.decompressobj(31).decompress(path.read_bytes())
+    least = sound.count(b"\n", 0, len(sound) // PIECE_BYTES * PIECE_BYTES)
     rows: list[str] = []
     with pytest.raises(SourceError, match="cut off or damaged"):
         async with CsvSource(paths=path, columns=["a"]).open(None) as reader:
             while (chunk := await reader.read()) is not None:
                 rows += chunk.column("a").to_pylist()
     assert len(rows) > ROWS
+    assert len(rows) >= (least - 2) // (1 + cell.count("\n"))
     assert rows == [str(at) for at in range(len(rows))]
 
 
