@@ -11,8 +11,12 @@ import pyarrow.compute as pc
 from sutro_stream.errors import ConfigurationError, SourceError
 from sutro_stream.values.ascii import is_ascii
 
-CHUNK_ROWS = 8192
-"""Rows of a chunk, at most, when the user says nothing."""
+CHUNK_ROWS = 16_384
+"""Rows of a chunk, at most, when the user says nothing.
+
+Short rows take some 7 % more processor time in chunks of half as many: each is handed
+from thread to thread, and from stage to stage.
+"""
 
 CHUNK_BYTES = 4 << 20
 """Size of a chunk that readers aim at; one of up to twice that is left whole."""

@@ -19,6 +19,9 @@ TextRow: TypeAlias = dict[str, str | None]
 
 _OPEN_FILES = Path("/proc/self/fd")
 _LONG_CELL = 'very "long",\n' * 100_000
+# Of a chunk; and more than that.
+_MOST_ROWS = 16_384
+_MANY_ROWS = 17_000
 
 
 async def read_chunks(reader: Reader) -> list[pa.RecordBatch]:
@@ -89,7 +92,7 @@ class SourceSuite:
 
     async def test_every_row_comes_once_and_in_order(self, tmp_path: Path) -> None:
         """Also when there are more rows than one chunk holds."""
-        rows = _rows(10_500)
+        rows = _rows(_MANY_ROWS)
         assert await read_rows(self.make_source(rows, tmp_path)) == rows
 
     async def test_a_single_row_is_read(self, tmp_path: Path) -> None:
@@ -98,13 +101,13 @@ class SourceSuite:
 
     async def test_chunks_have_rows_and_share_the_schema(self, tmp_path: Path) -> None:
         """No chunk is empty, and none is as large as the input."""
-        source = self.make_source(_rows(10_500), tmp_path)
+        source = self.make_source(_rows(_MANY_ROWS), tmp_path)
         async with source.open(None) as reader:
             schema = reader.schema
             chunks = await read_chunks(reader)
         assert all(chunk.num_rows for chunk in chunks)
         assert all(chunk.schema.equals(schema) for chunk in chunks)
-        assert max(chunk.num_rows for chunk in chunks) <= 10_000
+        assert max(chunk.num_rows for chunk in chunks) <= _MOST_ROWS
 
     async def test_the_end_stays_the_end(self, tmp_path: Path) -> None:
         """Reading on after the end says so again."""
@@ -185,7 +188,7 @@ class SourceSuite:
 
     async def test_leaving_early_closes_everything(self, tmp_path: Path) -> None:
         """Files and temporary files are gone when the context is left."""
-        source = self.make_source(_rows(10_500), tmp_path)
+        source = self.make_source(_rows(_MANY_ROWS), tmp_path)
         files, before = _files(tmp_path), open_files()
         async with source.open(None) as reader:
             assert await reader.read() is not None
@@ -200,7 +203,7 @@ class SourceSuite:
         self, tmp_path: Path
     ) -> None:
         """A pipeline that does not fit its input has opened it and reads nothing."""
-        source = self.make_source(_rows(10_500), tmp_path)
+        source = self.make_source(_rows(_MANY_ROWS), tmp_path)
         before = open_files()
         async with source.open(None):
             pass
@@ -210,7 +213,7 @@ class SourceSuite:
         self, tmp_path: Path
     ) -> None:
         """The source closes and adds nothing."""
-        source = self.make_source(_rows(10_500), tmp_path)
+        source = self.make_source(_rows(_MANY_ROWS), tmp_path)
         before = open_files()
         error = RuntimeError("downstream")
         with pytest.raises(RuntimeError) as caught:
@@ -222,7 +225,7 @@ class SourceSuite:
 
     async def test_cancelling_a_read_closes_everything(self, tmp_path: Path) -> None:
         """A run that is cancelled in the middle of a chunk ends and leaves nothing."""
-        source = self.make_source(_rows(10_500), tmp_path)
+        source = self.make_source(_rows(_MANY_ROWS), tmp_path)
         before = open_files()
         with anyio.CancelScope() as scope:
             async with source.open(None) as reader:
@@ -235,7 +238,7 @@ class SourceSuite:
 
     async def test_a_timeout_of_asyncio_closes_everything(self, tmp_path: Path) -> None:
         """It does not wait for threads as anyio does; closing has to."""
-        source = self.make_source(_rows(10_500), tmp_path)
+        source = self.make_source(_rows(_MANY_ROWS), tmp_path)
         before = open_files()
         async with source.open(None) as reader:
             with pytest.raises(TimeoutError):

@@ -404,7 +404,7 @@ async def test_other_files_are_recognised(
 
 async def test_short_rows_make_chunks_of_bounded_length(written: Written) -> None:
     """A block of many tiny rows is cut."""
-    path = written("a\n" + "1\n" * 20_000)
+    path = written("a\n" + "1\n" * 40_000)
     async with CsvSource(paths=path).open(None) as reader:
         chunks = await read_chunks(reader)
     assert max(chunk.num_rows for chunk in chunks) <= CHUNK_ROWS

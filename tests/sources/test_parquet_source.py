@@ -48,10 +48,10 @@ async def test_large_rows_make_small_chunks(
 
 async def test_small_rows_make_chunks_across_row_groups(tmp_path: Path) -> None:
     """Tiny row groups do not make tiny chunks."""
-    path = _write(tmp_path / "a.parquet", {"a": range(20_000)}, row_group_size=100)
+    path = _write(tmp_path / "a.parquet", {"a": range(40_000)}, row_group_size=100)
     async with ParquetSource(paths=path).open(None) as reader:
         sizes = [chunk.num_rows for chunk in await read_chunks(reader)]
-    assert sizes == [CHUNK_ROWS, CHUNK_ROWS, 20_000 - 2 * CHUNK_ROWS]
+    assert sizes == [CHUNK_ROWS, CHUNK_ROWS, 40_000 - 2 * CHUNK_ROWS]
 
 
 async def test_chunks_follow_the_row_groups_sizes(tmp_path: Path) -> None:
@@ -243,8 +243,8 @@ async def test_damage_inside_is_an_error_with_the_row(tmp_path: Path) -> None:
     """Rows before it are delivered."""
     path = _write(
         tmp_path / "a.parquet",
-        {"a": [f"text {at}" for at in range(40_000)]},
-        row_group_size=20_000,
+        {"a": [f"text {at}" for at in range(80_000)]},
+        row_group_size=40_000,
         use_dictionary=False,
     )
     content = bytearray(path.read_bytes())
