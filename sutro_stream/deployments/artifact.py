@@ -110,8 +110,7 @@ class ArtifactDownload:
         tag = response.headers.get(hdrs.ETAG, "")
         self._tag = tag if tag.startswith('"') else None
         self._received = 0
-        await self._in_thread(partial(file.seek, 0))
-        await self._in_thread(file.truncate)
+        await self._in_thread(partial(_empty, file))
 
     async def _receive(self, response: aiohttp.ClientResponse, file: BinaryIO) -> None:
         waiting = bytearray()
@@ -151,3 +150,8 @@ def _url(link: ResultsLink) -> URL:
             "this machine only)"
         )
     return url
+
+
+def _empty(file: BinaryIO) -> None:
+    file.seek(0)
+    file.truncate()

@@ -47,7 +47,7 @@ from sutro_stream.wire.result_columns import (
     parse_results_link,
 )
 from sutro_stream.wire.submission import Submission
-from sutro_stream.wire.submission_body import reference_body, submission_body
+from sutro_stream.wire.submission_body import Body, reference_body, submission_body
 
 _STATUS_TIMEOUT_S = 30.0
 # Deployments send a line at least every fifteen seconds.
@@ -147,11 +147,12 @@ class Deployment:
         if isinstance(inputs, str):
             body = reference_body(asked, inputs)
         else:
-            body = submission_body(asked, map(orjson.dumps, inputs))
+            rows = b",".join(map(orjson.dumps, inputs))
+            body = submission_body(asked, [rows])
         return await self.submit_body(body, idempotency_key or str(uuid.uuid4()))
 
     async def submit_body(
-        self, body: bytes, idempotency_key: str, *, was_sent: bool = False
+        self, body: Body, idempotency_key: str, *, was_sent: bool = False
     ) -> str:
         """Make a job of a body that is written already; see `submit`.
 
@@ -273,7 +274,7 @@ class Deployment:
         call = Call(
             path=routes.JOB_RESULTS.url(),
             method=hdrs.METH_POST,
-            body=orjson.dumps(asked),
+            body=(orjson.dumps(asked),),
         )
         return parse_results(await self._get(call, only_if=any_failure))
 
@@ -338,7 +339,7 @@ class Deployment:
         call = Call(
             path=routes.RUN_FUNCTION.url(name=name),
             method=hdrs.METH_POST,
-            body=orjson.dumps(asked),
+            body=(orjson.dumps(asked),),
             timeout_s=_FUNCTION_TIMEOUT_S,
         )
         body = await self._get(call, only_if=was_not_taken)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -17,6 +16,7 @@ from yarl import URL
 
 from sutro_stream.deployments.address import api_base, origin
 from sutro_stream.deployments.failures import refusal_error, transport_error
+from sutro_stream.deployments.request_body import RequestBody
 from sutro_stream.errors import (
     ConfigurationError,
     EngineError,
@@ -24,6 +24,7 @@ from sutro_stream.errors import (
     ServiceError,
 )
 from sutro_stream.flow.retry import RetryPolicy
+from sutro_stream.wire.submission_body import Body
 
 ReturnT = TypeVar("ReturnT")
 
@@ -31,8 +32,6 @@ _CONNECT_TIMEOUT_S = 10.0
 _REPLY_TIMEOUT_S = 120.0
 _REPLY_LIMIT_BYTES = 512 << 20
 _ERROR_LIMIT_BYTES = 64 << 10
-# aiohttp warns about larger bodies given as bytes, which it sends in one write.
-_PLAIN_BODY_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +50,7 @@ class Call:
     path: str
     method: str = hdrs.METH_GET
     query: Mapping[str, str] | None = None
-    body: bytes | None = None
+    body: Body | None = None
     headers: Mapping[str, str] | None = None
     timeout_s: float = _REPLY_TIMEOUT_S
 
@@ -127,11 +126,7 @@ class Exchange:
         if call.query:
             url = url.with_query(call.query)
         headers = dict(call.headers or {})
-        data = None
-        if call.body is not None:
-            headers[hdrs.CONTENT_TYPE] = "application/json"
-            plain = len(call.body) <= _PLAIN_BODY_BYTES
-            data = call.body if plain else io.BytesIO(call.body)
+        data = None if call.body is None else RequestBody(call.body)
         with _errors(self.where):
             async with self._of(self._session).request(
                 call.method,

@@ -63,17 +63,23 @@ class Outputs:
         Raises:
             ProtocolError: There are not so many, or they cannot be read.
         """
+        if len(self._ready) < count:
+            self._ready = await to_thread.run_sync(self._filled, count)
+        taken = self._ready[:count]
+        self._ready = self._ready[count:]
+        return taken
+
+    def _filled(self, count: int) -> Cells:
+        """What is ready, and as much behind it as is wanted. Blocking."""
         parts = [self._ready]
         missing = count - len(self._ready)
         while missing > 0:
-            piece = await to_thread.run_sync(next, self._pieces, None)
+            piece = next(self._pieces, None)
             if piece is None:
                 raise ProtocolError("the job's results end before its rows do")
             parts.append(piece)
             missing -= len(piece)
-        whole = _joined(parts)
-        self._ready = whole[count:]
-        return whole[:count]
+        return _joined(parts)
 
 
 @asynccontextmanager
@@ -108,8 +114,7 @@ async def outputs_of(
         else:
             path = _unfinished(keep_at)
             await deployment.download_results(job_id, path)
-            path = await to_thread.run_sync(path.replace, keep_at)
-        file = await to_thread.run_sync(_opened, path)
+        file = await to_thread.run_sync(_finished, path, keep_at)
         stack.callback(file.close)
         yield _of_file(file, is_kept=keep_at is not None)
 
@@ -152,6 +157,10 @@ def _store(cells: pa.Array, path: Path) -> None:
 def _unfinished(path: Path) -> Path:
     # Always the same name: what a killed process left is written over.
     return path.with_name(f"{path.name}.partial")
+
+
+def _finished(path: Path, keep_at: Path | None) -> pq.ParquetFile:
+    return _opened(path if keep_at is None else path.replace(keep_at))
 
 
 def _opened(path: Path) -> pq.ParquetFile:

@@ -24,6 +24,7 @@ from sutro_stream.wire.responses import (
     parse_submitted,
 )
 from sutro_stream.wire.routes import IDEMPOTENCY_HEADER, SUBMISSION, SUBMIT
+from sutro_stream.wire.submission_body import Body
 
 _UNKNOWN_KEY = "submission_not_found"
 _IN_PROGRESS = "idempotency_in_progress"
@@ -95,7 +96,7 @@ class Submitting:
     """
 
     def __init__(
-        self, exchange: Exchange, body: bytes, *, key: str, memory: KeyMemory
+        self, exchange: Exchange, body: Body, *, key: str, memory: KeyMemory
     ) -> None:
         self._exchange = exchange
         self._call = Call(

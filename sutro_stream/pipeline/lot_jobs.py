@@ -6,7 +6,6 @@ import uuid
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import cast
 
 import anyio
 from anyio import to_thread
@@ -25,7 +24,8 @@ from sutro_stream.errors import (
 )
 from sutro_stream.flow.meter import Meter
 from sutro_stream.flow.retry import RetryPolicy, is_retryable
-from sutro_stream.pipeline.lots import Lot, rows_digest, sendable
+from sutro_stream.pipeline.encoded_rows import EncodedRows
+from sutro_stream.pipeline.lots import Lot
 from sutro_stream.values.job import JobState
 from sutro_stream.values.outcomes import ErrorKind, RowError
 from sutro_stream.wire.responses import JobInfo
@@ -135,7 +135,7 @@ class LotJobs:
                 kept = await self._kept(stack, lot.first_index, len(offsets))
                 if kept is not None:
                     return LotAnswers(offsets=offsets, outputs=kept, is_old=True)
-            outputs = await self._outputs(stack, batch, _chosen(rows, offsets), old)
+            outputs = await self._outputs(stack, batch, rows.chosen(offsets), old)
             if outputs is not None:
                 return LotAnswers(offsets=offsets, outputs=outputs)
             # What an earlier run had made is not there any more.
@@ -150,13 +150,13 @@ class LotJobs:
             return None
         return await stack.enter_async_context(kept_outputs(place, rows=rows))
 
-    def _remembered(self, lot: Lot, rows: Sequence[bytes | None]) -> SentBatch | None:
+    def _remembered(self, lot: Lot, rows: EncodedRows) -> SentBatch | None:
         batch = self._sent.get(lot.first_index)
         if batch is None:
             return None
         offsets = _offsets(batch, rows)
         inside = not offsets or offsets[-1] < len(rows)
-        if not inside or batch.digest != rows_digest(_chosen(rows, offsets)):
+        if not inside or batch.digest != rows.chosen(offsets).digest():
             raise WorkChangedError(
                 f"the rows from {lot.first_index} on are not those that an earlier run "
                 "has submitted: the input changed; restore it, or start afresh "
@@ -166,14 +166,14 @@ class LotJobs:
         return batch
 
     def _prepared(
-        self, lot: Lot, rows: Sequence[bytes | None], wanted: Collection[int]
+        self, lot: Lot, rows: EncodedRows, wanted: Collection[int]
     ) -> SentBatch:
         offsets = sorted(wanted)
-        is_all = len(offsets) == len(sendable(rows))
+        is_all = len(offsets) == len(rows.sendable())
         batch = SentBatch(
             first_index=lot.first_index,
             offsets=None if is_all else offsets,
-            digest=rows_digest(_chosen(rows, offsets)),
+            digest=rows.chosen(offsets).digest(),
             key=str(uuid.uuid4()),
         )
         self._sent.sent(batch)
@@ -183,7 +183,7 @@ class LotJobs:
         self,
         stack: AsyncExitStack,
         batch: SentBatch,
-        rows: Sequence[bytes],
+        rows: EncodedRows,
         old: SentBatch | None,
     ) -> Outputs | RowError | None:
         """The answers, or why there are none; `None` for a job to be made anew."""
@@ -236,12 +236,12 @@ class LotJobs:
         return RowError(kind=ErrorKind.BAD_REPLY, message=message)
 
     async def _made(
-        self, batch: SentBatch, rows: Sequence[bytes], *, is_old: bool
+        self, batch: SentBatch, rows: EncodedRows, *, is_old: bool
     ) -> str | RowError:
         """The ID of the job, or why there is none."""
         if batch.job_id is not None:
             return batch.job_id
-        body = submission_body(self._submission, rows)
+        body = submission_body(self._submission, rows.listed())
         try:
             job_id = await self._deployment.submit_body(
                 body, batch.key, was_sent=is_old
@@ -298,19 +298,11 @@ def _may_pass(error: ServiceError) -> bool:
     return is_retryable(error) and error.status != _CONFLICT
 
 
-def _offsets(batch: SentBatch, rows: Sequence[bytes | None]) -> Sequence[int]:
-    return sendable(rows) if batch.offsets is None else batch.offsets
+def _offsets(batch: SentBatch, rows: EncodedRows) -> Sequence[int]:
+    return rows.sendable() if batch.offsets is None else batch.offsets
 
 
-def _has_all(
-    batch: SentBatch, rows: Sequence[bytes | None], wanted: Collection[int]
-) -> bool:
+def _has_all(batch: SentBatch, rows: EncodedRows, wanted: Collection[int]) -> bool:
     """Whether all rows that are wanted are among those that were sent."""
     offsets = _offsets(batch, rows)
     return len(offsets) == len(rows) or set(wanted) <= set(offsets)
-
-
-def _chosen(rows: Sequence[bytes | None], offsets: Sequence[int]) -> Sequence[bytes]:
-    if len(offsets) == len(rows):
-        return cast("Sequence[bytes]", rows)
-    return [row for offset in offsets if (row := rows[offset]) is not None]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
-from itertools import chain
 
+from sutro_stream.pipeline.encoded_rows import EncodedRows
 from sutro_stream.values.prompts import PromptBatch
 
 
@@ -17,12 +17,12 @@ class Part:
     Attributes:
         prompts: The batch.
         offsets: Their offsets within it.
-        rows: JSON to send for each, `None` for a row that is refused.
+        rows: What is sent of them.
     """
 
     prompts: PromptBatch
     offsets: range
-    rows: Sequence[bytes | None]
+    rows: EncodedRows
 
     @property
     def first_index(self) -> int:
@@ -50,9 +50,9 @@ class Lot:
         """0-based position of the first row in the stream."""
         return self.parts[0].first_index
 
-    def rows(self) -> list[bytes | None]:
-        """JSON to send for each row, `None` for one that is refused."""
-        return list(chain.from_iterable(part.rows for part in self.parts))
+    def rows(self) -> EncodedRows:
+        """What is sent of them."""
+        return EncodedRows.joined(part.rows for part in self.parts)
 
 
 class Cutter:
@@ -76,19 +76,17 @@ class Cutter:
         self._bytes = 0
         self._number = 0
 
-    def add(self, prompts: PromptBatch, rows: Sequence[bytes | None]) -> Iterator[Lot]:
+    def add(self, prompts: PromptBatch, rows: EncodedRows) -> Iterator[Lot]:
         """Take a batch; the lots that are complete with it."""
         start = 0
         while start < len(rows):
             stop = min(start + self._most_rows - self._rows, len(rows))
-            size = _size_bytes(rows[start:stop])
             is_full = self._rows + stop - start == self._most_rows
+            size = rows.part(start, stop).size_bytes
             if self._bytes + size > self._most_bytes:
-                stop, size = self._fitting(rows, start)
+                stop = self._fitting(rows, start, stop)
                 is_full = True
             self._keep(prompts, rows, start, stop)
-            self._rows += stop - start
-            self._bytes += size
             start = stop
             if is_full:
                 yield self._cut()
@@ -97,52 +95,31 @@ class Cutter:
         """What is left."""
         return self._cut() if self._rows else None
 
-    def _fitting(self, rows: Sequence[bytes | None], start: int) -> tuple[int, int]:
-        """Where the rows end that still fit, and their bytes."""
-        size, stop = 0, start
-        while stop < len(rows):
-            following = _size_bytes(rows[stop : stop + 1])
-            is_first = not self._rows and stop == start
-            if self._bytes + size + following > self._most_bytes and not is_first:
-                break
-            size += following
-            stop += 1
-        return stop, size
+    def _fitting(self, rows: EncodedRows, start: int, stop: int) -> int:
+        """Where those that fit end, of some rows that are too many.
+
+        At least one does in a lot that has none.
+        """
+        least = start if self._rows else start + 1
+        return least + bisect_right(
+            range(least + 1, stop),
+            self._most_bytes - self._bytes,
+            key=lambda end: rows.part(start, end).size_bytes,
+        )
 
     def _keep(
-        self, prompts: PromptBatch, rows: Sequence[bytes | None], start: int, stop: int
+        self, prompts: PromptBatch, rows: EncodedRows, start: int, stop: int
     ) -> None:
         if start < stop:
-            part = Part(
-                prompts=prompts, offsets=range(start, stop), rows=rows[start:stop]
+            kept = rows.part(start, stop)
+            self._parts.append(
+                Part(prompts=prompts, offsets=range(start, stop), rows=kept)
             )
-            self._parts.append(part)
+            self._rows += len(kept)
+            self._bytes += kept.size_bytes
 
     def _cut(self) -> Lot:
         lot = Lot(number=self._number, parts=tuple(self._parts))
         self._number += 1
         self._parts, self._rows, self._bytes = [], 0, 0
         return lot
-
-
-def _size_bytes(rows: Sequence[bytes | None]) -> int:
-    """Bytes of some rows with what stands between them."""
-    written = rows if None not in rows else [row or b"" for row in rows]
-    return len(rows) + sum(map(len, written))  # type: ignore[arg-type]
-
-
-def sendable(rows: Sequence[bytes | None]) -> Sequence[int]:
-    """Offsets of the rows that are not refused."""
-    if None not in rows:
-        return range(len(rows))
-    return [offset for offset, row in enumerate(rows) if row is not None]
-
-
-def row_digest(row: bytes) -> int:
-    """A number of 63 bits that equal rows share and others practically never do."""
-    return int.from_bytes(blake2b(row, digest_size=8).digest(), "little") >> 1
-
-
-def rows_digest(rows: Sequence[bytes]) -> str:
-    """A short text that tells rows apart from others."""
-    return blake2b(b"\n".join(rows) + b"\n", digest_size=16).hexdigest()

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-import orjson
 import pyarrow as pa
 
+from sutro_stream.pipeline.encoded_rows import EncodedRows
+from sutro_stream.pipeline.json_cells import json_objects, json_texts
 from sutro_stream.rendering.prompting import require_columns
-from sutro_stream.sinks.cells import check_types, json_column, json_values
+from sutro_stream.sinks.cells import check_types, json_column
 from sutro_stream.values.prompts import PromptBatch
 from sutro_stream.values.rows import RowBatch
 
@@ -22,12 +22,11 @@ class RowJson:
 
     Attributes:
         what: What is sent, for people.
-        read: From a batch that arrives to its rows, beside JSON of each; `None` in
-            place of a row that is refused.
+        read: From a batch that arrives to its rows, beside JSON of each.
     """
 
     what: str
-    read: Callable[[Any], Iterator[tuple[PromptBatch, list[bytes | None]]]]
+    read: Callable[[Any], Iterator[tuple[PromptBatch, EncodedRows]]]
 
     @classmethod
     def of_prompts(cls) -> RowJson:
@@ -59,16 +58,8 @@ class RowJson:
         return cls(what=what, read=_Objects(names, rows=rows).read)
 
 
-def _prompts(batch: PromptBatch) -> Iterator[tuple[PromptBatch, list[bytes | None]]]:
-    texts = batch.texts.to_pylist()
-    refused = batch.refused
-    yield (
-        batch,
-        [
-            None if offset in refused else orjson.dumps(text)
-            for offset, text in enumerate(texts)
-        ],
-    )
+def _prompts(batch: PromptBatch) -> Iterator[tuple[PromptBatch, EncodedRows]]:
+    yield batch, EncodedRows.of(json_texts(batch.texts))
 
 
 class _Objects:
@@ -85,34 +76,13 @@ class _Objects:
         """
         self._names = tuple(names)
         self._rows = rows
-        self._row, self._encode = _writer(self._names)
 
-    def read(self, batch: Any) -> Iterator[tuple[PromptBatch, list[bytes | None]]]:
+    def read(self, batch: Any) -> Iterator[tuple[PromptBatch, EncodedRows]]:
         for rows in self._rows(batch):
             if not len(rows):
                 continue
             records = rows.records
-            columns = [json_values(records.column(name)) for name in self._names]
-            objects: list[bytes | None] = [*map(self._encode, map(self._row, *columns))]
+            objects = json_objects({name: records[name] for name in self._names})
             # What the deployment makes of a row is not known here.
             texts = pa.nulls(len(rows), pa.large_string())
-            yield PromptBatch(rows=rows, texts=texts), objects
-
-
-def _writer(
-    names: tuple[str, ...],
-) -> tuple[Callable[..., Any], Callable[[Any], bytes]]:
-    """What makes a row of its cells, and what writes it."""
-    attributes = [f"field_{at}" for at in range(len(names))]
-    try:
-        # A type of its own is made and written twenty times as fast as a mapping.
-        kind = msgspec.defstruct(
-            "Row",
-            [(attribute, Any) for attribute in attributes],
-            rename=dict(zip(attributes, names, strict=True)),
-            gc=False,
-        )
-    except ValueError:
-        # Names that have to be escaped are not taken.
-        return lambda *cells: dict(zip(names, cells, strict=True)), orjson.dumps
-    return kind, msgspec.json.Encoder().encode
+            yield PromptBatch(rows=rows, texts=texts), EncodedRows.of(objects)

@@ -17,7 +17,7 @@ from sutro_stream.flow.recorder import Recorder
 from sutro_stream.flow.stage import RunContext
 from sutro_stream.pipeline.judging import judge
 from sutro_stream.pipeline.lot_jobs import LotAnswers, LotJobs
-from sutro_stream.pipeline.lots import Cutter, Lot, Part, row_digest, sendable
+from sutro_stream.pipeline.lots import Cutter, Lot, Part
 from sutro_stream.pipeline.row_json import RowJson
 from sutro_stream.values.outcomes import (
     Answer,
@@ -110,7 +110,7 @@ class SubmissionRun:
 
     async def _work_off(self, lot: Lot, sink: ObjectSendStream[Any]) -> None:
         known = await self._known(lot)
-        wanted = sendable(lot.rows())
+        wanted = lot.rows().sendable()
         if known:
             wanted = [offset for offset in wanted if offset not in known]
         async with AsyncExitStack() as stack:
@@ -130,10 +130,10 @@ class SubmissionRun:
         found = await self._recorder.known(first, len(lot))
         if not found:
             return {}
-        rows = lot.rows()
+        digests = lot.rows().digests()
         for index, known in found.items():
-            row = rows[index - first]
-            if row is not None and row_digest(row) != known.digest:
+            digest = digests[index - first]
+            if digest is not None and digest != known.digest:
                 raise WorkChangedError(
                     f"row {index} is not the one that the ledger has the answer of: "
                     "the input changed; restore it, or start afresh (--restart)",
@@ -271,10 +271,10 @@ class _LotRecords:
         if self._recorder is None:
             return
         skipped = frozenset(kept)
-        for at, (row, outcome) in enumerate(zip(part.rows, outcomes, strict=True)):
+        digests = part.rows.digests()
+        for at, (digest, outcome) in enumerate(zip(digests, outcomes, strict=True)):
             if at not in skipped:
-                digest = 0 if row is None else row_digest(row)
-                self._recorder.record(part.first_index + at, digest, outcome)
+                self._recorder.record(part.first_index + at, digest or 0, outcome)
 
 
 def _is_kept(lot: Lot, answers: LotAnswers | None) -> bool:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
 
 import orjson
 
 from sutro_stream.wire.submission import Submission
 
+Body: TypeAlias = Sequence[bytes | memoryview]
+"""Pieces that are sent one behind the other; joined, they would be there twice."""
 
-def submission_body(submission: Submission, rows: Iterable[bytes]) -> bytes:
+
+def submission_body(submission: Submission, rows: Iterable[bytes | memoryview]) -> Body:
     """A submission of rows.
 
     Pure, and the same bytes for the same values: deployments tell by them whether a
@@ -18,14 +21,14 @@ def submission_body(submission: Submission, rows: Iterable[bytes]) -> bytes:
 
     Args:
         submission: Everything besides the rows.
-        rows: JSON of each.
+        rows: Pieces that joined are the JSON of all, with commas between.
     """
-    return b'{"inputs":[%b]%b' % (b",".join(rows), _rest(submission))
+    return (b'{"inputs":[', *rows, b"]" + _rest(submission))
 
 
-def reference_body(submission: Submission, reference: str) -> bytes:
+def reference_body(submission: Submission, reference: str) -> Body:
     """A submission of rows that lie elsewhere: an address, or the ID of a dataset."""
-    return b'{"inputs":%b%b' % (orjson.dumps(reference), _rest(submission))
+    return (b'{"inputs":', orjson.dumps(reference), _rest(submission))
 
 
 def _rest(submission: Submission) -> bytes:

@@ -45,6 +45,17 @@ async def test_a_job_from_its_rows_to_its_results(client: ss.Deployment) -> None
     assert await client.results(job_id) == {"outputs": ["echo: a", "echo: b"]}
 
 
+async def test_a_large_body_arrives_whole(
+    server: ScriptedDeployment, client: ss.Deployment
+) -> None:
+    """Also one that does not go out in one piece, and goes out twice."""
+    server.fail("submit", Fault(status=503))
+    rows = [f"{number} {'x' * 1000}" for number in range(2000)]
+    await client.submit(rows)
+    (job,) = server.jobs.values()
+    assert job.body["inputs"] == rows
+
+
 async def test_the_key_is_sent_as_sutro_wants_it(
     server: ScriptedDeployment, client: ss.Deployment, tmp_path: Path
 ) -> None:

@@ -6,11 +6,12 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sutro_stream.pipeline.encoded_rows import EncodedRows
 from sutro_stream.pipeline.lots import Cutter, Lot
 from sutro_stream.values.prompts import PromptBatch
 from sutro_stream.values.rows import RowBatch
 
-ROWS = st.lists(st.none() | st.binary(max_size=12), max_size=60)
+ROWS = st.lists(st.none() | st.text(max_size=12), max_size=60)
 CHUNKS = st.lists(st.integers(1, 15), min_size=60, max_size=60)
 
 
@@ -24,7 +25,13 @@ def batch(first_index: int, rows: int) -> PromptBatch:
     )
 
 
-def cut(rows: list[bytes | None], chunks: list[int]) -> list[Lot]:
+def encoded(rows: list[str | None]) -> EncodedRows:
+    """These rows, whatever they hold."""
+    texts = [None if row is None else f"{row}," for row in rows]
+    return EncodedRows.of(pa.array(texts, pa.large_string()))
+
+
+def cut(rows: list[str | None], chunks: list[int]) -> list[Lot]:
     """The lots of rows that arrive in chunks of these sizes."""
     cutter = Cutter(most_rows=7, most_bytes=40)
     lots: list[Lot] = []
@@ -32,17 +39,18 @@ def cut(rows: list[bytes | None], chunks: list[int]) -> list[Lot]:
     for size in chunks:
         part = rows[start : start + size]
         if part:
-            lots += cutter.add(batch(start, len(part)), part)
+            lots += cutter.add(batch(start, len(part)), encoded(part))
         start += size
     last = cutter.finish()
     return [*lots, *([] if last is None else [last])]
 
 
 @given(ROWS, CHUNKS)
-def test_joined_they_are_the_rows(rows: list[bytes | None], chunks: list[int]) -> None:
+def test_joined_they_are_the_rows(rows: list[str | None], chunks: list[int]) -> None:
     """In order, each once, and each where it says."""
     lots = cut(rows, chunks)
-    assert [row for lot in lots for row in lot.rows()] == rows
+    found = [row for lot in lots for row in lot.rows().values()]
+    assert found == encoded(rows).values()
     assert [lot.number for lot in lots] == list(range(len(lots)))
     first = 0
     for lot in lots:
@@ -55,17 +63,17 @@ def test_joined_they_are_the_rows(rows: list[bytes | None], chunks: list[int]) -
 
 
 @given(ROWS, CHUNKS)
-def test_they_keep_to_both_limits(rows: list[bytes | None], chunks: list[int]) -> None:
+def test_they_keep_to_both_limits(rows: list[str | None], chunks: list[int]) -> None:
     """But for a row that is larger by itself."""
     for lot in cut(rows, chunks):
         assert 1 <= len(lot) <= 7
-        size = sum(1 if row is None else len(row) + 1 for row in lot.rows())
+        size = sum(1 if row is None else len(row) + 1 for row in lot.rows().values())
         assert size <= 40 or len(lot) == 1
 
 
 @given(ROWS, CHUNKS, CHUNKS)
 def test_they_do_not_depend_on_how_rows_arrive(
-    rows: list[bytes | None], chunks: list[int], others: list[int]
+    rows: list[str | None], chunks: list[int], others: list[int]
 ) -> None:
     """Only on what they are."""
     sizes = [len(lot) for lot in cut(rows, chunks)]
