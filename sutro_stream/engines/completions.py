@@ -5,10 +5,48 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
 import orjson
 
 from sutro_stream.errors import ProtocolError
 from sutro_stream.values.outcomes import Answer, TokenLogprob, Usage
+
+
+class _Message(msgspec.Struct, gc=False):
+    content: str | None = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+    refusal: Any = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    message: _Message
+    finish_reason: Any = None
+    logprobs: Any = None
+
+
+class _PromptDetails(msgspec.Struct, gc=False):
+    cached_tokens: int | None = None
+
+
+class _Tokens(msgspec.Struct, gc=False):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+
+
+class _Completion(msgspec.Struct, gc=False):
+    """What is read of a completion, in the types that nearly every endpoint sends.
+
+    Made in half the time that the whole reply takes as dictionaries.
+    """
+
+    choices: list[_Choice]
+    usage: _Tokens | None = None
+    model: str | None = None
+
+
+_decode = msgspec.json.Decoder(_Completion).decode
 
 
 def parse_completion(body: bytes) -> Answer:
@@ -17,6 +55,45 @@ def parse_completion(body: bytes) -> Answer:
     Raises:
         ProtocolError: The body is no chat completion.
     """
+    try:
+        completion = _decode(body)
+        choice = completion.choices[0]
+        found = choice.logprobs
+        logprobs = _logprobs(found) if found else None
+    except (
+        msgspec.DecodeError,
+        UnicodeDecodeError,
+        RecursionError,
+        LookupError,
+        TypeError,
+        AttributeError,
+    ):
+        # Some endpoints send other types, and what is wrong is told better there.
+        return _parse_unusual(body)
+    message, tokens = choice.message, completion.usage
+    finish_reason, refusal = choice.finish_reason, message.refusal
+    reasoning = message.reasoning_content or message.reasoning
+    usage = None
+    if tokens is not None:
+        details = tokens.prompt_tokens_details
+        usage = Usage(
+            input_tokens=tokens.prompt_tokens or 0,
+            output_tokens=tokens.completion_tokens or 0,
+            cached_tokens=0 if details is None else details.cached_tokens or 0,
+        )
+    return Answer(
+        text=message.content or "",
+        finish_reason=finish_reason if isinstance(finish_reason, str) else None,
+        usage=usage,
+        model=completion.model,
+        reasoning=reasoning if reasoning and isinstance(reasoning, str) else None,
+        refusal=refusal if refusal and isinstance(refusal, str) else None,
+        logprobs=logprobs,
+    )
+
+
+def _parse_unusual(body: bytes) -> Answer:
+    """The answer in a completion whose fields may be of any type."""
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError:
