@@ -28,7 +28,7 @@ _JOBS = 4
 _WARM_ROWS = 2_000
 _TABLE = "objects through submit to a deployment, results to Parquet"
 _OURS, _FLOOR = "sutro_stream", "JSON alone, in one process"
-_MOST_LAPS = 2
+_MOST_LAPS = 3
 _ACCOUNT = "bench"
 _FUNCTION = {
     "name": "bench",

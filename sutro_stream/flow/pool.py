@@ -37,6 +37,8 @@ OutT = TypeVar("OutT")
 
 _LONGEST_SWEEP_S = 1.0
 _SWEEPS_PER_TIMEOUT = 20
+# Who takes a batch has the event loop meanwhile; behind a straggler wait thousands.
+_MOST_SENT_ROWS = 512
 # A clock that does not move between two looks would be looked at for ever.
 _LEAST_WAIT_S = 0.001
 
@@ -365,8 +367,10 @@ class Pool(Generic[InT, OutT]):
             self._holdings.release(concluded.batch for concluded in taken)
             self._hungry.set()
             self._rouse(min(window.room(), self._backlog.fresh))
-            for batch in self._work.collect(taken):
-                await sink.send(batch)
+            for start in range(0, len(taken), _MOST_SENT_ROWS):
+                rows = taken[start : start + _MOST_SENT_ROWS]
+                for batch in self._work.collect(rows):
+                    await sink.send(batch)
 
     # Time.
 

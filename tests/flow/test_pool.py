@@ -105,6 +105,7 @@ class Bench:
             rng=random.Random(0),
         )
         self.out: list[tuple[int, Outcome]] = []
+        self.sizes: list[int] = []
 
     async def run(self, *batches: Rows) -> list[int]:
         into, source = anyio.create_memory_object_stream[Rows](0)
@@ -116,6 +117,7 @@ class Bench:
                 async with results:
                     async for batch in results:
                         self.out += batch  # type: ignore[arg-type]
+                        self.sizes.append(len(batch))
         return [row for row, _ in self.out]
 
     async def _feed(
@@ -141,6 +143,21 @@ def test_rows_come_out_in_order_and_once() -> None:
 
         bench = Bench(attempt)
         assert await bench.run([0, 1, 2, 3, 4], [5, 6], [7]) == list(range(8))
+
+    run_virtual(scenario)
+
+
+def test_what_a_straggler_held_back_leaves_in_portions() -> None:
+    """Between two of them, answers that have come meanwhile are seen to."""
+
+    async def scenario() -> None:
+        async def attempt(row: int, _: int) -> None:
+            await anyio.sleep(60.0 if row == 0 else 0.001)
+
+        bench = Bench(attempt, span_rows=5000)
+        assert await bench.run(list(range(3000))) == list(range(3000))
+        assert sum(bench.sizes) == 3000
+        assert max(bench.sizes) <= 512
 
     run_virtual(scenario)
 
