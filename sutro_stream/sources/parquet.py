@@ -12,12 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sutro_stream.errors import SourceError
-from sutro_stream.sources.ahead import Ahead
 from sutro_stream.sources.chunks import (
     CHUNK_ROWS,
     check_chunk_rows,
     conform,
-    joined,
     plain_schema,
     project,
     quoted,
@@ -30,7 +28,7 @@ from sutro_stream.sources.files import (
     find_files,
     unreadable,
 )
-from sutro_stream.sources.parquet_strides import strides
+from sutro_stream.sources.parquet_runs import run_batches
 from sutro_stream.sources.source import Reader
 from sutro_stream.sources.threaded import ReadPlan, open_threaded
 
@@ -39,9 +37,9 @@ PARQUET_SUFFIXES = (".parquet", ".pq")
 _MAGIC = b"PAR1"
 _ENCRYPTED_MAGIC = b"PARE"
 _MIN_FILE_BYTES = 12
-_COLUMN_BUFFER_BYTES = 1 << 20
+_COLUMN_BUFFER_BYTES = 256 << 10
 _MIN_COLUMN_BUFFER_BYTES = 64 << 10
-_ALL_BUFFERS_BYTES = 32 << 20
+_ALL_BUFFERS_BYTES = 16 << 20
 _BROKEN = (pa.ArrowException, OSError)
 
 
@@ -168,28 +166,25 @@ def _batches(
 ) -> Generator[pa.RecordBatch, None, None]:
     first_row = 0
     for file in files:
-        with _opened(file, columns=len(schema)) as parquet:
-            for batch in _file_batches(file, parquet, schema, chunk_rows, first_row):
-                yield batch
-                first_row += batch.num_rows
+        for batch in _file_batches(file, schema, chunk_rows, first_row):
+            yield batch
+            first_row += batch.num_rows
 
 
 def _file_batches(
-    file: InputFile,
-    parquet: Any,
-    schema: pa.Schema,
-    chunk_rows: int,
-    first_row: int,
+    file: InputFile, schema: pa.Schema, chunk_rows: int, first_row: int
 ) -> Iterator[pa.RecordBatch]:
     def error(reason: str, row_index: int | None) -> SourceError:
         return file.error(reason, row_index=row_index)
 
+    opened = partial(_opened, file, columns=len(schema))
     try:
-        for batch in _planned_batches(file, parquet, schema.names, chunk_rows):
-            yield conform(
-                batch, schema, first_row=first_row, error=error, is_sound=True
-            )
-            first_row += batch.num_rows
+        with closing(run_batches(file, opened, schema.names, chunk_rows)) as batches:
+            for batch in batches:
+                yield conform(
+                    batch, schema, first_row=first_row, error=error, is_sound=True
+                )
+                first_row += batch.num_rows
     except _BROKEN as broken:
         if isinstance(broken, OSError) and broken.errno is not None:
             raise unreadable(file.label, broken) from broken
@@ -197,24 +192,9 @@ def _file_batches(
         raise file.error(reason, row_index=first_row) from broken
 
 
-def _planned_batches(
-    file: InputFile, parquet: Any, names: Sequence[str], chunk_rows: int
-) -> Iterator[pa.RecordBatch]:
-    # A plan takes up to a third of the time that reading by it does: the next is made
-    # meanwhile.
-    plans = Ahead(strides(file, parquet, names, chunk_rows), size=lambda _: 1, most=1)
-    with closing(plans):
-        while (plan := plans.take()) is not None:
-            groups, rows = plan
-            batches = parquet.iter_batches(
-                rows, row_groups=groups, columns=names, use_threads=False
-            )
-            yield from joined(batches, max_rows=chunk_rows)
-
-
 @contextmanager
 def _opened(file: InputFile, *, columns: int = 1) -> Iterator[Any]:
-    # Every column read has a buffer of its own.
+    # Every column read has a buffer of its own, in each of two readers.
     buffer_bytes = max(
         _MIN_COLUMN_BUFFER_BYTES,
         min(_COLUMN_BUFFER_BYTES, _ALL_BUFFERS_BYTES // max(columns, 1)),

@@ -20,7 +20,7 @@ _DATA, _INDEX, _DICTIONARY, _DATA_V2 = 0, 1, 2, 3
 _KIND, _UNPACKED, _PACKED, _NUM_VALUES = 1, 2, 3, 1
 _DETAILS = {_DATA: 5, _DICTIONARY: 7, _DATA_V2: 8}
 _ENCODING = {_DATA: 2, _DICTIONARY: 2, _DATA_V2: 4}
-_PREFIXED = 7
+_PREFIXED, _REFERRING = 7, (2, 8)
 
 _Fields: TypeAlias = dict[int, Any]
 
@@ -34,19 +34,23 @@ class Page:
     """A page of a column.
 
     Attributes:
-        start: Of what is packed, behind the header: 0-based position in the file.
+        at: Of its header: 0-based position in the file.
+        start: Of what is packed, behind the header.
         values: In it, null ones among them.
         unpacked_bytes: In memory.
         packed_bytes: In the file.
         is_dictionary: Whether it holds values that the data pages refer to.
+        refers: Whether it is a data page that does.
         is_prefixed: Whether a value can repeat the one before it in no space.
     """
 
+    at: int
     start: int
     values: int
     unpacked_bytes: int
     packed_bytes: int
     is_dictionary: bool
+    refers: bool
     is_prefixed: bool
 
 
@@ -78,7 +82,7 @@ def pages(file: BinaryIO, column: Any) -> Iterator[Page]:
             and min(packed, unpacked) >= 0
         ):
             raise PagesError
-        start = at + length
+        page_at, start = at, at + length
         at = start + packed
         if kind == _INDEX:
             continue
@@ -90,13 +94,16 @@ def pages(file: BinaryIO, column: Any) -> Iterator[Page]:
             raise PagesError
         is_dictionary = kind == _DICTIONARY
         left -= 0 if is_dictionary else values
+        encoding = details.get(_ENCODING[kind])
         yield Page(
+            at=page_at,
             start=start,
             values=values,
             unpacked_bytes=unpacked,
             packed_bytes=packed,
             is_dictionary=is_dictionary,
-            is_prefixed=details.get(_ENCODING[kind]) == _PREFIXED,
+            refers=not is_dictionary and encoding in _REFERRING,
+            is_prefixed=encoding == _PREFIXED,
         )
 
 
