@@ -16,6 +16,7 @@ from sutro_stream.cli.options import InputFormat, RunOptions, unescaped
 from sutro_stream.engines.chat import ChatEngine
 from sutro_stream.engines.hedging import Hedge
 from sutro_stream.engines.local import LocalEngine
+from sutro_stream.engines.transports.choice import DEFAULT_TRANSPORT
 from sutro_stream.errors import ConfigurationError, SourceNotFoundError
 from sutro_stream.flow.budget import Budget
 from sutro_stream.flow.retry import RetryPolicy
@@ -79,7 +80,7 @@ def engine_of(options: RunOptions, settings: Settings) -> ModelEngine:
         options.model,
         api_key=settings.api_key(options.api_key_env),
         dialect=options.dialect or "vllm",
-        transport=options.transport or "aiohttp",
+        transport=options.transport or DEFAULT_TRANSPORT,
     )
 
 

@@ -21,7 +21,7 @@ _ESCAPES = {r"\n": "\n", r"\t": "\t"}
 InputFormat = Literal["csv", "parquet"]
 EmptyCell = Literal["null", "empty"]
 DialectName = Literal["openai", "vllm", "llama.cpp"]
-TransportName = Literal["aiohttp", "fast"]
+TransportName = Literal["fast", "aiohttp"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

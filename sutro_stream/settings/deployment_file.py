@@ -85,7 +85,7 @@ class EndpointTable:
     url: str
     api_key_env: _Text | None = None
     dialect: Literal["openai", "vllm", "llama.cpp"] = "vllm"
-    transport: Literal["aiohttp", "fast"] = "aiohttp"
+    transport: Literal["fast", "aiohttp"] = "fast"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ EMBEDDED_CONTEXT_TOKENS = 2048
 """Window of each request to the embedded engine when the operator says nothing."""
 
 EndpointDialect: TypeAlias = Literal["openai", "vllm", "llama.cpp"]
-EndpointTransport: TypeAlias = Literal["aiohttp", "fast"]
+EndpointTransport: TypeAlias = Literal["fast", "aiohttp"]
 
 
 class ModelKind(StrEnum):
@@ -39,7 +39,7 @@ class Endpoint:
     url: str
     api_key: str | None = field(default=None, repr=False)
     dialect: EndpointDialect = "vllm"
-    transport: EndpointTransport = "aiohttp"
+    transport: EndpointTransport = "fast"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,18 +75,28 @@ async def test_csv_to_parquet(run: Run, folder: Path) -> None:
     assert server.requests[0].body["model"] == "m"
 
 
-async def test_the_fast_transport(run: Run, folder: Path) -> None:
-    """Its requests say who sends them."""
+@pytest.mark.parametrize(
+    ("options", "agent"),
+    [
+        ((), "sutro-stream/"),
+        (("--transport", "fast"), "sutro-stream/"),
+        (("--transport", "aiohttp"), "Python/"),
+    ],
+)
+async def test_transports(
+    run: Run, folder: Path, options: tuple[str, ...], agent: str
+) -> None:
+    """Their requests say who sends them."""
     output = folder / "out.parquet"
     async with ScriptedChatServer(record_last=1) as server:
         code, _, _ = await run(
             folder / "rows.csv",
-            *("--column", "text", *ask(server), "--transport", "fast"),
+            *("--column", "text", *ask(server), *options),
             *("--output", output),
         )
     assert code == 0
     assert pq.read_table(output)["error"].null_count == 20
-    assert server.requests[0].headers["User-Agent"].startswith("sutro-stream/")
+    assert server.requests[0].headers["User-Agent"].startswith(agent)
 
 
 async def test_parquet_to_csv_with_a_function(run: Run, folder: Path) -> None:

@@ -438,7 +438,7 @@ def test_a_transport_has_one_of_two_names(
 ) -> None:
     """The message tells them."""
     unknown: Any = "slow"
-    with pytest.raises(ConfigurationError, match="aiohttp, fast"):
+    with pytest.raises(ConfigurationError, match="fast, aiohttp"):
         kind("http://host/v1", transport=unknown)
 
 

@@ -32,7 +32,7 @@ TOKEN = "token-kept-to-itself"
 
 class TestChatEngine(EngineSuite):
     stream = False
-    transport: TransportName = "aiohttp"
+    transport: TransportName = "fast"
     secrets = (KEY, TOKEN)
 
     @asynccontextmanager
@@ -67,13 +67,13 @@ class TestStreamingChatEngine(TestChatEngine):
     stream = True
 
 
-class TestFastChatEngine(TestChatEngine):
-    transport = "fast"
+class TestAiohttpChatEngine(TestChatEngine):
+    transport = "aiohttp"
 
 
-class TestFastStreamingChatEngine(TestChatEngine):
+class TestAiohttpStreamingChatEngine(TestChatEngine):
     stream = True
-    transport = "fast"
+    transport = "aiohttp"
 
 
 class TestScriptedEngine(EngineSuite):

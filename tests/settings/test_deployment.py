@@ -69,7 +69,7 @@ def test_a_model_behind_endpoints(load: Load) -> None:
         """
         [models."big"]
         endpoints = [
-          { url = "http://127.0.0.1:8000/v1", transport = "fast" },
+          { url = "http://127.0.0.1:8000/v1", transport = "aiohttp" },
           { url = "https://b.example/v1", api_key_env = "K", dialect = "openai" },
         ]
         served_name = "meta/big"
@@ -82,7 +82,7 @@ def test_a_model_behind_endpoints(load: Load) -> None:
     )
     model = settings.service.catalogue.models["big"]
     assert model.endpoints == (
-        Endpoint(url="http://127.0.0.1:8000/v1", transport="fast"),
+        Endpoint(url="http://127.0.0.1:8000/v1", transport="aiohttp"),
         Endpoint(url="https://b.example/v1", api_key=SECRET, dialect="openai"),
     )
     assert model.sampling.temperature == 0.5

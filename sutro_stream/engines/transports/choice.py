@@ -9,9 +9,11 @@ from sutro_stream.engines.transports.fast import FastTransport
 from sutro_stream.engines.transports.transport import Destination, Transport
 from sutro_stream.errors import ConfigurationError
 
-TransportName: TypeAlias = Literal["aiohttp", "fast"]
+TransportName: TypeAlias = Literal["fast", "aiohttp"]
 
 TRANSPORTS: tuple[TransportName, ...] = get_args(TransportName)
+
+DEFAULT_TRANSPORT: TransportName = "fast"
 
 
 def check_transport(name: str) -> None:
