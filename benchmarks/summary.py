@@ -76,16 +76,13 @@ COLUMNS = (
         style=".2f",
     ),
 )
-_OURS = "sutro_stream, "
+_OURS, _OVER_AIOHTTP = "sutro_stream", "sutro_stream over aiohttp"
 _FULL, _FILE = "everything on", "to a file"
 # What a system is called in the third lane, where that differs.
-_IN_TAIL = {
-    f"{_OURS}{_FULL}": f"{_OURS}{_FILE}",
-    f"{_OURS}fast transport, {_FULL}": f"{_OURS}fast transport, {_FILE}",
-}
+_IN_TAIL = {f"{name}, {_FULL}": f"{name}, {_FILE}" for name in (_OURS, _OVER_AIOHTTP)}
 _SHOWN = {
-    f"{_OURS}fast transport, {_FULL}": '**sutro_stream, `transport="fast"`**',
-    f"{_OURS}{_FULL}": "**sutro_stream**, over aiohttp",
+    f"{_OURS}, {_FULL}": "**sutro_stream**",
+    f"{_OVER_AIOHTTP}, {_FULL}": 'sutro_stream, `transport="aiohttp"`',
     "aiohttp pool, as written": "a pool over aiohttp, written by hand",
 }
 # Limits and parts of what is compared; docs/performance.md has them.

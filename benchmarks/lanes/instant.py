@@ -13,10 +13,12 @@ from rig.answers import COMPLETION
 from rig.clients import (
     EVERYTHING,
     OURS,
+    OVER_AIOHTTP,
     PERSON,
     TUNED,
     WIRE,
     ours,
+    ours_over_aiohttp,
     peer_systems,
     person,
     tuned,
@@ -46,8 +48,8 @@ _FEW_LAPS = 2
 _LAPS_MORE = 2
 _TABLE = f"{CONCURRENCY} in flight"
 _BARE, _FULL = f"{OURS}, rows only", f"{OURS}, everything on"
-_FAST_BARE = f"{OURS}, fast transport, rows only"
-_FAST_FULL = f"{OURS}, fast transport, everything on"
+_AIOHTTP_BARE = f"{OVER_AIOHTTP}, rows only"
+_AIOHTTP_FULL = f"{OVER_AIOHTTP}, everything on"
 _WRK = "wrk"
 _WRK_S = 4
 _WHOLE_RUN = (
@@ -103,12 +105,12 @@ def _systems(plan: Plan, report: Report) -> list[System]:
     rows, fast_rows = plan.rows(_ROWS), plan.rows(_FAST_ROWS)
     systems = [
         person(rows),
-        ours("rows only", rows, form="rows"),
+        ours_over_aiohttp("rows only", rows, form="rows"),
         tuned(rows),
-        ours("everything on", rows, **EVERYTHING),
+        ours_over_aiohttp("everything on", rows, **EVERYTHING),
         wire(fast_rows),
-        ours("fast transport, rows only", fast_rows, fast=True, form="rows"),
-        ours("fast transport, everything on", fast_rows, fast=True, **EVERYTHING),
+        ours("rows only", fast_rows, form="rows"),
+        ours("everything on", fast_rows, **EVERYTHING),
     ]
     for peer in plan.peers(report, *_PEER_ROWS):
         systems += peer_systems(peer, plan.rows(_PEER_ROWS[peer.key]), _FEW_LAPS)
@@ -145,16 +147,16 @@ wrk.body = [[{COMPLETION[:200]}]]
 
 def _aim(report: Report) -> None:
     for name, other, goal in (
-        (_BARE, PERSON, 1.0),
-        (_BARE, TUNED, 0.8),
-        (_FULL, PERSON, 0.75),
-        (_FAST_BARE, _BARE, 4.0),
+        (_AIOHTTP_BARE, PERSON, 1.0),
+        (_AIOHTTP_BARE, TUNED, 0.8),
+        (_AIOHTTP_FULL, PERSON, 0.75),
+        (_BARE, _AIOHTTP_BARE, 4.0),
     ):
         report.aim(
             f"{name} / {other}", report.ratio(_TABLE, name, other), goal, "at least"
         )
     _against_peers(report)
-    for name in (_FAST_BARE, _FAST_FULL):
+    for name in (_BARE, _FULL):
         share = report.ratio(_TABLE, name, WIRE)
         if share is not None:
             report.notes.append(f"{name}: {share:.2f} of the bare protocol pool.")
@@ -162,7 +164,7 @@ def _aim(report: Report) -> None:
 
 def _against_peers(report: Report) -> None:
     """Ours with everything on, over either transport."""
-    for ours_on in (_FULL, _FAST_FULL):
+    for ours_on in (_FULL, _AIOHTTP_FULL):
         for name in _WHOLE_RUN:
             ratio = report.ratio(_TABLE, ours_on, name, "whole_rows_per_s")
             report.aim(f"{ours_on} / {name}, whole runs", ratio, 5.0, "at least")

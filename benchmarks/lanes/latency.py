@@ -5,9 +5,11 @@ from __future__ import annotations
 from rig.clients import (
     EVERYTHING,
     OURS,
+    OVER_AIOHTTP,
     PERSON,
     TUNED,
     ours,
+    ours_over_aiohttp,
     peer_systems,
     person,
     tuned,
@@ -23,7 +25,7 @@ CONCURRENCIES = (256, 1024)
 _ROWS = 40_000
 _PEER_ROWS = {"openai": 1_500, "flexllm": 6_000, "curator": 1_500}
 _FULL = f"{OURS}, everything on"
-_FAST = f"{OURS}, fast transport, everything on"
+_AIOHTTP_FULL = f"{OVER_AIOHTTP}, everything on"
 
 
 def run(plan: Plan, report: Report) -> None:
@@ -68,7 +70,7 @@ def _systems(plan: Plan, report: Report, concurrency: int) -> list[System]:
         person(rows),
         ours("everything on", rows, **EVERYTHING),
         tuned(rows),
-        ours("fast transport, everything on", rows, fast=True, **EVERYTHING),
+        ours_over_aiohttp("everything on", rows, **EVERYTHING),
     ]
     if concurrency == CONCURRENCIES[0]:
         for peer in plan.peers(report, *_PEER_ROWS):
@@ -77,7 +79,7 @@ def _systems(plan: Plan, report: Report, concurrency: int) -> list[System]:
 
 
 def _aim(report: Report, table: str) -> None:
-    for name in (_FULL, _FAST):
+    for name in (_FULL, _AIOHTTP_FULL):
         for other in (PERSON, TUNED):
             ratio = report.ratio(table, name, other)
             report.aim(f"{table}: {name} / {other}", ratio, 0.97, "at least")

@@ -8,7 +8,9 @@ from typing import Any
 from rig.answers import Tail, ideal_s
 from rig.clients import (
     OURS,
+    OVER_AIOHTTP,
     ours,
+    ours_over_aiohttp,
     peer_systems,
     person,
 )
@@ -35,7 +37,6 @@ _WAYS: Mapping[str, Mapping[str, Any]] = {
     "ordered iterator": {"form": "rows", "ordered": True},
 }
 _GOALS = {"unordered": 0.97, "to a file": 0.97, "ordered iterator": 0.95}
-_FAST = "fast transport, "
 
 
 def run(plan: Plan, report: Report) -> None:
@@ -73,9 +74,9 @@ def run(plan: Plan, report: Report) -> None:
             "differ, each has the ideal of its own size."
         ),
     ]
-    for prefix in ("", _FAST):
+    for system in (OURS, OVER_AIOHTTP):
         for way, goal in _GOALS.items():
-            name = f"{OURS}, {prefix}{way}"
+            name = f"{system}, {way}"
             share = report.median(_TABLE, name, "of_ideal")
             report.aim(f"{name}, share of the ideal", share, goal, "at least")
     report.show(
@@ -94,7 +95,7 @@ def _systems(plan: Plan, report: Report) -> list[System]:
     systems = [person(rows)]
     for way, options in _WAYS.items():
         systems.append(ours(way, rows, **options))
-        systems.append(ours(f"{_FAST}{way}", rows, fast=True, **options))
+        systems.append(ours_over_aiohttp(way, rows, **options))
     for peer in plan.peers(report, *_PEER_ROWS):
         systems += peer_systems(peer, plan.rows(_PEER_ROWS[peer.key]), 1)
     return systems

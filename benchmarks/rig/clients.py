@@ -10,17 +10,30 @@ from peers import Peer
 from rig.laps import System
 
 OURS = "sutro_stream"
+OVER_AIOHTTP = f"{OURS} over aiohttp"
 PERSON = "aiohttp pool, as written"
 TUNED = "aiohttp pool, tuned"
 WIRE = "bare protocol pool"
 EVERYTHING: Mapping[str, Any] = {"form": "file", "ordered": True, "schema": True}
 
 
-def ours(name: str, rows: int, *, fast: bool = False, **options: Any) -> System:
-    """The library; `options` as in `systems/ours.py`."""
-    if fast:
-        options["transport"] = "fast"
+def ours(name: str, rows: int, **options: Any) -> System:
+    """The library, over the transport that is the default.
+
+    Args:
+        name: Of this way to use it.
+        rows: How many.
+        options: As in `systems/ours.py`.
+    """
     return System(name=f"{OURS}, {name}", module="ours", rows=rows, options=options)
+
+
+def ours_over_aiohttp(name: str, rows: int, **options: Any) -> System:
+    """The library over aiohttp, for what is compared with others over aiohttp."""
+    options = {**options, "transport": "aiohttp"}
+    return System(
+        name=f"{OVER_AIOHTTP}, {name}", module="ours", rows=rows, options=options
+    )
 
 
 def person(rows: int) -> System:
