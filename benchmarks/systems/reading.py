@@ -176,7 +176,7 @@ def main() -> None:
     call = program(work.options["what"], work.table)
     call()
     with timed(work) as count:
-        count.answered = sum(call() for _ in range(work.options["passes"]))
+        count.answered = sum(call() for _ in range(work.options.get("passes", 1)))
 
 
 if __name__ == "__main__":
