@@ -14,14 +14,14 @@ from sutro_stream.values.outcomes import Answer, TokenLogprob, Usage
 
 class _Message(msgspec.Struct, gc=False):
     content: str | None = None
-    reasoning_content: Any = None
-    reasoning: Any = None
-    refusal: Any = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
 
 
 class _Choice(msgspec.Struct, gc=False):
     message: _Message
-    finish_reason: Any = None
+    finish_reason: str | None = None
     logprobs: Any = None
 
 
@@ -71,8 +71,6 @@ def parse_completion(body: bytes) -> Answer:
         # Some endpoints send other types, and what is wrong is told better there.
         return _parse_unusual(body)
     message, tokens = choice.message, completion.usage
-    finish_reason, refusal = choice.finish_reason, message.refusal
-    reasoning = message.reasoning_content or message.reasoning
     usage = None
     if tokens is not None:
         details = tokens.prompt_tokens_details
@@ -83,11 +81,11 @@ def parse_completion(body: bytes) -> Answer:
         )
     return Answer(
         text=message.content or "",
-        finish_reason=finish_reason if isinstance(finish_reason, str) else None,
+        finish_reason=choice.finish_reason,
         usage=usage,
         model=completion.model,
-        reasoning=reasoning if reasoning and isinstance(reasoning, str) else None,
-        refusal=refusal if refusal and isinstance(refusal, str) else None,
+        reasoning=message.reasoning_content or message.reasoning or None,
+        refusal=message.refusal or None,
         logprobs=logprobs,
     )
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 
 from sutro_stream.engines.transports.transport import Reply
 from sutro_stream.values.rate_hints import RateHint
@@ -63,9 +63,13 @@ def rate_hint_of(reply: Reply) -> RateHint | None:
 
     Most endpoints never do: then this costs a fraction of a microsecond.
     """
-    if _MARKS.isdisjoint(reply.names):
-        return None
-    return parse_rate_hint(reply.headers)
+    return parse_rate_hint(reply.headers) if _tells(reply.names) else None
+
+
+# One endpoint's replies have the same names, in a few combinations.
+@lru_cache(maxsize=64)
+def _tells(names: frozenset[bytes]) -> bool:
+    return not _MARKS.isdisjoint(names)
 
 
 def parse_rate_hint(
