@@ -87,13 +87,13 @@ class Report:
         for table, systems in self.tables.items():
             names = [name.replace("_", " ") for name in columns]
             print(f"\n{table}: medians")
-            print(f"  {'':34}" + "".join(f"{name:>19}" for name in names))
+            print(f"  {'':44}" + "".join(f"{name:>19}" for name in names))
             for system in systems:
                 cells = [
                     _cell(self.median(table, system, figure), style)
                     for figure, style in columns.items()
                 ]
-                print(f"  {system:34}" + "".join(f"{cell:>19}" for cell in cells))
+                print(f"  {system:44}" + "".join(f"{cell:>19}" for cell in cells))
         for name, reason in self.left_out.items():
             print(f"  left out: {name}: {reason}")
         for note in self.notes:
