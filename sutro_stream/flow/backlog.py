@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Generic, TypeVar
 
+from sutro_stream.values.quick import quick
+
 BatchT = TypeVar("BatchT")
 
 
+@quick
 @dataclass(slots=True, eq=False, kw_only=True)
 class Task(Generic[BatchT]):
     """One row on its way; mutable, and owned by whoever works on it.

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import copy
 import inspect
-from dataclasses import FrozenInstanceError, dataclass, field, replace
+import pickle
+from dataclasses import asdict, dataclass, field, fields, replace
 
 import pytest
 
@@ -23,6 +25,12 @@ class Quick:
     note: str | None = field(default=None, compare=False)
 
 
+@quick
+@dataclass(slots=True, eq=False, kw_only=True)
+class Changing:
+    count: int = 0
+
+
 def test_it_is_made_like_any_other() -> None:
     """From the same arguments, with the same defaults."""
     made = Quick(text="a", note="n")
@@ -34,8 +42,27 @@ def test_it_is_made_like_any_other() -> None:
 
 def test_it_stays_frozen() -> None:
     """Only the constructor sets fields."""
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError, match="immutable"):
         Quick(text="a").count = 4  # type: ignore[misc]
+
+
+def test_it_passes_for_the_dataclass() -> None:
+    """Programs may take it apart, store it, and make changed copies of it."""
+    made = Quick(text="a", note="n")
+    assert asdict(made) == {"text": "a", "count": 3, "note": "n"}
+    assert [each.name for each in fields(Quick)] == ["text", "count", "note"]
+    assert pickle.loads(pickle.dumps(made)) == made  # noqa: S301 - our own
+    assert copy.deepcopy(made) == made
+    assert len({made, replace(made, note=None)}) == 1
+
+
+def test_one_that_changes_is_compared_by_identity() -> None:
+    """As the dataclass it was made of."""
+    one, other = Changing(count=1), Changing(count=1)
+    one.count += 1
+    assert one.count == 2
+    assert one != other
+    assert len({one, other}) == 2
 
 
 def test_it_has_the_same_signature() -> None:
