@@ -251,8 +251,19 @@ def _run(system: System, work: Work, watch: _Watch) -> dict[str, Any]:
         lines = errors.read_text(errors="replace").strip().splitlines()
         reason = lines[-1] if lines else "no message"
         raise LapError(f"{system.name}: exit code {process.returncode}: {reason}")
-    told: dict[str, Any] = json.loads(said.strip().splitlines()[-1])
-    return told
+    return _told(system, said)
+
+
+def _told(system: System, said: bytes) -> dict[str, Any]:
+    """The last line that is an object: some libraries say goodbye behind it."""
+    for line in reversed(said.splitlines()):
+        try:
+            told = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(told, dict):
+            return told
+    raise LapError(f"{system.name}: told nothing")
 
 
 _KEPT = ("HOME", "PATH", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT")
