@@ -18,6 +18,7 @@ from sutro_stream.rendering.prompting import (
 )
 from sutro_stream.rendering.text import TEXT, as_text, text_of
 from sutro_stream.rendering.validation import check
+from sutro_stream.values.ascii import is_ascii
 from sutro_stream.values.fingerprint import fingerprint
 from sutro_stream.values.function import Function, FunctionInput, InputType
 from sutro_stream.values.layout import Shape
@@ -30,6 +31,9 @@ Part: TypeAlias = str | pa.Scalar
 """A field by name, or the literal text between fields."""
 
 _NOTHING = pa.scalar("", TEXT)
+# Well below what offsets of 32 bits reach.
+_NARROW_BYTES = 1 << 30
+_MOST_UTF8_BYTES = 4
 _READS_AS = {
     InputType.TEXT: "text",
     InputType.INTEGER: "an integer",
@@ -190,6 +194,9 @@ class _Filling:
     rendered: str | None
 
     def prompts(self, rows: RowBatch) -> PromptBatch:
+        joined = self._joined(rows)
+        if joined is not None:
+            return prompt_batch(rows, joined, [])
         columns: dict[str, pa.Array] = {}
         refusals: list[Refusal] = []
         for field in self.fields:
@@ -210,6 +217,46 @@ class _Filling:
             texts = pc.if_else(is_given, given, texts)
             refusals = [(pc.and_not(mask, is_given), why) for mask, why in refusals]
         return prompt_batch(rows, texts, refusals)
+
+    def _joined(self, rows: RowBatch) -> pa.Array | None:
+        """The prompts where every input is text in every row: nothing to refuse.
+
+        `None` where something has to be looked at more closely. Offsets stay as narrow
+        as they come, which is a tenth of the time.
+        """
+        columns = {field.name: rows.records.column(field.name) for field in self.fields}
+        size = sum(
+            columns[part].nbytes
+            if isinstance(part, str)
+            else len(part.as_py()) * _MOST_UTF8_BYTES * len(rows)
+            for part in self.parts
+        )
+        if (
+            not columns
+            or self.rendered is not None
+            or size > _NARROW_BYTES
+            or any(field.type is not InputType.TEXT for field in self.fields)
+            or any(
+                column.type != pa.string() or column.null_count
+                for column in columns.values()
+            )
+        ):
+            return None
+        texts = _fill(self.parts, columns, row_count=len(rows), kind=pa.string())
+        # Inputs that the template leaves out are looked at too; and two broken texts,
+        # joined, may look like a whole one.
+        is_seen = columns.keys() <= set(self.parts) and is_ascii(texts)
+        if not is_seen and not all(map(_is_utf8, columns.values())):
+            return None
+        return texts.cast(TEXT)
+
+
+def _is_utf8(texts: pa.Array) -> bool:
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _parts(template: Template, constants: Mapping[str, str]) -> tuple[Part, ...]:
@@ -233,10 +280,17 @@ def _parts(template: Template, constants: Mapping[str, str]) -> tuple[Part, ...]
 
 
 def _fill(
-    parts: Sequence[Part], columns: Mapping[str, pa.Array], *, row_count: int
+    parts: Sequence[Part],
+    columns: Mapping[str, pa.Array],
+    *,
+    row_count: int,
+    kind: pa.DataType = TEXT,
 ) -> pa.Array:
-    filled = [columns[part] if isinstance(part, str) else part for part in parts]
+    """The template filled with columns that are all of this kind of text."""
+    filled = [
+        columns[part] if isinstance(part, str) else part.cast(kind) for part in parts
+    ]
     if not any(isinstance(part, str) for part in parts):
-        same = filled[0] if filled else _NOTHING
+        same = filled[0] if filled else _NOTHING.cast(kind)
         return pa.repeat(same, row_count)
-    return pc.binary_join_element_wise(*filled, _NOTHING)
+    return pc.binary_join_element_wise(*filled, _NOTHING.cast(kind))
