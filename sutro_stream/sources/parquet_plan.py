@@ -38,12 +38,13 @@ class Run:
     stride: int
     held_bytes: int
 
-    def followed_by(self, other: Run) -> Run:
-        """Both in one."""
-        return Run(
-            groups=self.groups + other.groups,
-            stride=self.stride,
-            held_bytes=max(self.held_bytes, other.held_bytes),
+    @classmethod
+    def join(cls, runs: Sequence[Run]) -> Run:
+        """Several of the same stride in one."""
+        return cls(
+            groups=tuple(number for run in runs for number in run.groups),
+            stride=runs[0].stride,
+            held_bytes=max(run.held_bytes for run in runs),
         )
 
 
@@ -69,27 +70,24 @@ def runs(
     metadata = parquet.metadata
     if metadata.num_rows == 0:
         return
-    run: Run | None = None
-    run_rows = 0
+    joined: list[Run] = []
+    rows = 0
     with file.path.open("rb", buffering=0) as raw:
         planner = _Planner(file, parquet, raw, names=names, chunk_rows=chunk_rows)
         for number in range(metadata.num_row_groups):
             try:
-                alone = planner.run_of(number)
+                run = planner.run_of(number)
             except (SourceError, pa.ArrowException, OSError):
                 # What stands before it can be read.
-                if run is not None:
-                    yield run
+                if joined:
+                    yield Run.join(joined)
                 raise
-            if run is not None and (
-                run.stride != alone.stride or run_rows >= _RUN_ROWS
-            ):
-                yield run
-                run = None
-            run_rows = metadata.row_group(number).num_rows + (run_rows if run else 0)
-            run = alone if run is None else run.followed_by(alone)
-        if run is not None:
-            yield run
+            if joined and (run.stride != joined[0].stride or rows >= _RUN_ROWS):
+                yield Run.join(joined)
+                joined, rows = [], 0
+            joined.append(run)
+            rows += metadata.row_group(number).num_rows
+        yield Run.join(joined)
 
 
 class _Planner:

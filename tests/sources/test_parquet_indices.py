@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -12,9 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from sutro_stream.sources.files import find_files
 from sutro_stream.sources.parquet import ParquetSource
+from sutro_stream.sources.parquet_columns import flat_columns, read_columns
 from sutro_stream.sources.parquet_indices import PackedIndices
 from sutro_stream.sources.parquet_pages import pages
+from sutro_stream.sources.parquet_strides import within_dictionaries
 
 MIB = 1 << 20
 BATCH_BYTES = 64 * MIB
@@ -122,14 +126,34 @@ async def test_rows_that_all_refer_to_a_long_value_are_read_a_few_at_a_time(
     assert max(size for _, size in found) <= BATCH_BYTES
 
 
-async def test_a_dictionary_of_different_texts_does_not_make_chunks_small(
-    tmp_path: Path,
+class Sought(io.FileIO):
+    """A file that tells where it was read."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.places: list[int] = []
+
+    def seek(self, at: int, whence: int = 0, /) -> int:
+        """Note the place."""
+        self.places.append(at)
+        return super().seek(at, whence)
+
+
+@pytest.mark.parametrize(("repeated", "is_unpacked"), [(False, False), (True, True)])
+def test_only_a_dictionary_that_rows_share_is_unpacked(
+    tmp_path: Path, *, repeated: bool, is_unpacked: bool
 ) -> None:
-    """It is not unpacked, and no row is taken for the longest text."""
-    path = tmp_path / "different.parquet"
-    texts = [f"{at} " + "x" * 60 for at in range(10_000)]
+    """What refers to the other shows that no text can be in many rows."""
+    path = tmp_path / "a.parquet"
+    kinds = 5000
+    rows = 2 * kinds if repeated else kinds
+    texts = [f"{at % kinds} " + "x" * 60 for at in range(rows)]
     pq.write_table(pa.table({"text": texts}), path)
-    async with ParquetSource(paths=[path]).open(None) as reader:
-        records = await reader.read()
-    assert records is not None
-    assert records.num_rows == len(texts)
+    file = find_files(path, suffixes=(".parquet",), kind="Parquet")[0]
+    with pq.ParquetFile(path) as parquet, Sought(path) as raw:
+        group, flat = parquet.metadata.row_group(0), flat_columns(parquet)
+        columns = read_columns(file, raw, group, ["text"], flat)
+        dictionary = next(page for page in columns[0].pages if page.is_dictionary)
+        raw.places.clear()
+        assert within_dictionaries(raw, columns, 16_384) == 16_384
+    assert (dictionary.start in raw.places) is is_unpacked

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import random
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from sutro_stream.errors import SourceError
+from sutro_stream.sources.files import find_files
 from sutro_stream.sources.parquet import ParquetSource
+from sutro_stream.sources.parquet_runs import run_batches
 
 RUN_ROWS = 65_536
 MIB = 1 << 20
@@ -96,17 +100,63 @@ async def test_leaving_early_ends_every_thread(tmp_path: Path) -> None:
     assert threading.active_count() <= before + 1
 
 
-async def test_runs_of_large_pages_are_read_one_at_a_time(tmp_path: Path) -> None:
-    """Two of them would need twice the memory."""
+class Watched:
+    """A Parquet file that tells when a run of it is begun."""
+
+    def __init__(self, parquet: Any, begun: Callable[[list[int]], None]) -> None:
+        self._parquet = parquet
+        self._begun = begun
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._parquet, name)
+
+    def iter_batches(self, *args: Any, row_groups: Any = None, **kwargs: Any) -> Any:
+        """As the file does; looking at its first rows is no run."""
+        if row_groups is not None:
+            self._begun(row_groups)
+            kwargs["row_groups"] = row_groups
+        return self._parquet.iter_batches(*args, **kwargs)
+
+
+def read_ahead(path: Path, *, rows_of_group: int) -> bool:
+    """Whether a run was begun while rows of the one before were still to come."""
+    taken, ahead = 0, threading.Event()
+
+    def begun(groups: list[int]) -> None:
+        if taken < groups[0] * rows_of_group:
+            ahead.set()
+
+    @contextmanager
+    def opened() -> Iterator[Any]:
+        with pq.ParquetFile(path) as parquet:
+            yield Watched(parquet, begun)
+
+    file = find_files(path, suffixes=(".parquet",), kind="Parquet")[0]
+    names = ["at", "text"]
+    with closing(run_batches(file, opened, names, chunk_rows=4096)) as batches:
+        for batch in batches:
+            taken += batch.num_rows
+            if not ahead.is_set():
+                # Time to plan the next run; who takes the next batch begins it.
+                ahead.wait(0.02)
+    assert taken == pq.read_metadata(path).num_rows
+    return ahead.is_set()
+
+
+@pytest.mark.parametrize(("width", "is_ahead"), [(20, True), (900, False)])
+def test_only_runs_of_usual_pages_are_read_ahead(
+    tmp_path: Path, width: int, *, is_ahead: bool
+) -> None:
+    """Two runs with pages of 18 MB (20,000 rows) would need twice the memory."""
     path = tmp_path / "a.parquet"
-    # Bytes that cannot be packed: such pages are large on disk as well.
-    rng = random.Random(1)
-    texts = [rng.randbytes(12 * MIB).hex() for _ in range(4)]
-    pq.write_table(
-        pa.table({"at": pa.array(range(4)), "text": texts}),
-        path,
-        row_group_size=1,
-        use_dictionary=False,
-        compression="none",
-    )
-    assert await places(path) == list(range(4))
+    texts = [f"{at} ".ljust(width, "x") for at in range(2 * RUN_ROWS)]
+    table = pa.table({"at": pa.array(range(2 * RUN_ROWS)), "text": texts})
+    options = {"use_dictionary": False, "data_page_size": 1 << 30}
+    pq.write_table(table, path, row_group_size=RUN_ROWS, **options)
+    assert read_ahead(path, rows_of_group=RUN_ROWS) is is_ahead
+
+
+async def test_many_tiny_row_groups_are_read_in_order(tmp_path: Path) -> None:
+    """They are read together."""
+    path = numbered(tmp_path / "a.parquet", rows=3000, group_rows=1)
+    assert await places(path) == list(range(3000))
