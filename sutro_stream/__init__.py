@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from sutro_stream.flow.sharing import SharedLimits
     from sutro_stream.flow.stage import Stage
     from sutro_stream.ledger.ledger import OpenMode
-    from sutro_stream.pipeline.build import (
+    from sutro_stream.pipeline.api import (
         from_rows,
         infer,
         limit,
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
         write_jsonl,
         write_parquet,
     )
-    from sutro_stream.pipeline.filing import FilePipeline
+    from sutro_stream.pipeline.file_pipeline import FilePipeline
     from sutro_stream.pipeline.limits import Limits
     from sutro_stream.pipeline.pipeline import Pipeline
     from sutro_stream.pipeline.report import RunReport, RunStatus
@@ -211,7 +211,7 @@ _EXPORTS = {
     "sutro_stream.flow.sharing": ("SharedLimits",),
     "sutro_stream.flow.stage": ("Stage",),
     "sutro_stream.ledger.ledger": ("OpenMode",),
-    "sutro_stream.pipeline.build": (
+    "sutro_stream.pipeline.api": (
         "from_rows",
         "infer",
         "limit",
@@ -226,7 +226,7 @@ _EXPORTS = {
         "write_jsonl",
         "write_parquet",
     ),
-    "sutro_stream.pipeline.filing": ("FilePipeline",),
+    "sutro_stream.pipeline.file_pipeline": ("FilePipeline",),
     "sutro_stream.pipeline.pipeline": ("Pipeline",),
     "sutro_stream.pipeline.report": (
         "RunReport",

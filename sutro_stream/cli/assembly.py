@@ -16,7 +16,7 @@ from sutro_stream.cli.options import InputFormat, RunOptions, unescaped
 from sutro_stream.engines.chat import ChatEngine
 from sutro_stream.engines.hedging import Hedge
 from sutro_stream.engines.local import LocalEngine
-from sutro_stream.engines.transports.choice import DEFAULT_TRANSPORT
+from sutro_stream.engines.transports.registry import DEFAULT_TRANSPORT
 from sutro_stream.errors import ConfigurationError, SourceNotFoundError
 from sutro_stream.flow.budget import Budget
 from sutro_stream.flow.retry import RetryPolicy

@@ -22,7 +22,7 @@ from sutro_stream.engines.endpoint_tokenizer import EndpointTokenizer, has_token
 from sutro_stream.engines.failures import error_for, failure
 from sutro_stream.engines.rate_headers import rate_hint_of
 from sutro_stream.engines.tokenizer import Tokenizer
-from sutro_stream.engines.transports.choice import (
+from sutro_stream.engines.transports.registry import (
     DEFAULT_TRANSPORT,
     TransportName,
     check_transport,

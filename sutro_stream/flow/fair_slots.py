@@ -1,6 +1,6 @@
-"""A number of slots that several parties share, each by its weight.
+"""A number of slots that several tenants share, each by its weight.
 
-Who is next is decided for every slot that comes free, so that a small party is
+Who is next is decided for every slot that comes free, so that a small tenant is
 served at once beside a huge one.
 """
 
@@ -17,7 +17,7 @@ from sutro_stream.errors import ConfigurationError
 
 
 @dataclass(slots=True, eq=False)
-class Party:
+class Tenant:
     """Those who share one weight; made and written by `FairSlots` alone.
 
     Attributes:
@@ -39,7 +39,7 @@ class Party:
 class FairSlots:
     """Slots given by weighted fair queueing (start-time, virtual time in slots).
 
-    A party that asks for nothing saves nothing up: when it comes back it is as far
+    A tenant that asks for nothing saves nothing up: when it comes back it is as far
     as those that are being served.
 
     Concurrency: one event loop, any number of tasks.
@@ -57,7 +57,7 @@ class FairSlots:
         self._limit = capacity
         self._used = 0
         self._time = 0.0
-        self._parties: dict[Hashable, Party] = {}
+        self._tenants: dict[Hashable, Tenant] = {}
 
     @property
     def used(self) -> int:
@@ -82,14 +82,14 @@ class FairSlots:
     @property
     def waiting(self) -> int:
         """Who waits for one now."""
-        return sum(len(party.waiting) for party in self._parties.values())
+        return sum(len(tenant.waiting) for tenant in self._tenants.values())
 
     @contextmanager
-    def joined(self, name: Hashable, *, weight: float = 1.0) -> Iterator[Party]:
-        """Belong to a party while the context is entered.
+    def joined(self, name: Hashable, *, weight: float = 1.0) -> Iterator[Tenant]:
+        """Belong to a tenant while the context is entered.
 
         Args:
-            name: All who join by the same name are one party.
+            name: All who join by the same name are one tenant.
             weight: Its share; that of the last who joined counts.
 
         Raises:
@@ -97,30 +97,30 @@ class FairSlots:
         """
         if not weight > 0:
             raise ConfigurationError("a weight must be above 0")
-        party = self._parties.setdefault(name, Party(name, weight))
-        party.weight = weight
-        party.members += 1
+        tenant = self._tenants.setdefault(name, Tenant(name, weight))
+        tenant.weight = weight
+        tenant.members += 1
         try:
-            yield party
+            yield tenant
         finally:
-            party.members -= 1
-            if not party.members:
-                del self._parties[name]
+            tenant.members -= 1
+            if not tenant.members:
+                del self._tenants[name]
 
     @asynccontextmanager
-    async def slot(self, party: Party) -> AsyncIterator[None]:
+    async def slot(self, tenant: Tenant) -> AsyncIterator[None]:
         """Wait for a slot and hold it.
 
         Cancellation: while waiting, the place in the queue is given up.
         """
-        if not self.take(party):
-            await self.wait(party)
+        if not self.take(tenant):
+            await self.wait(tenant)
         try:
             yield
         finally:
             self.release()
 
-    def take(self, party: Party) -> bool:
+    def take(self, tenant: Tenant) -> bool:
         """Take a slot, to be given back by `release`, if one is free.
 
         `slot` in parts, of which this one is enough most of the time: for those who
@@ -128,13 +128,13 @@ class FairSlots:
         """
         if self._used >= self._limit:
             return False
-        self._give(party)
+        self._give(tenant)
         return True
 
-    async def wait(self, party: Party) -> None:
+    async def wait(self, tenant: Tenant) -> None:
         """Wait for a slot, to be given back by `release`; see `slot`."""
         event = anyio.Event()
-        party.waiting.append(event)
+        tenant.waiting.append(event)
         try:
             await event.wait()
         except BaseException:
@@ -142,14 +142,14 @@ class FairSlots:
             if event.is_set():
                 self.release()
             else:
-                party.waiting.remove(event)
+                tenant.waiting.remove(event)
             raise
 
-    def _give(self, party: Party) -> None:
+    def _give(self, tenant: Tenant) -> None:
         self._used += 1
-        start = max(party.served, self._time)
+        start = max(tenant.served, self._time)
         self._time = start
-        party.served = start + 1.0 / party.weight
+        tenant.served = start + 1.0 / tenant.weight
 
     def release(self) -> None:
         """Give a slot back, to whoever is next."""
@@ -160,7 +160,7 @@ class FairSlots:
         """Give a free slot to who is next; whether there are both."""
         if self._used >= self._limit:
             return False
-        waiting = [party for party in self._parties.values() if party.waiting]
+        waiting = [tenant for tenant in self._tenants.values() if tenant.waiting]
         if not waiting:
             return False
         following = min(waiting, key=self._start)
@@ -169,5 +169,5 @@ class FairSlots:
         event.set()
         return True
 
-    def _start(self, party: Party) -> float:
-        return max(party.served, self._time)
+    def _start(self, tenant: Tenant) -> float:
+        return max(tenant.served, self._time)

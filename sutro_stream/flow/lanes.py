@@ -10,8 +10,8 @@ import anyio
 from anyio.abc import TaskGroup
 
 from sutro_stream.flow.backlog import Task
-from sutro_stream.flow.parking import Parking
 from sutro_stream.flow.throttle import Ticket
+from sutro_stream.flow.wait_queue import WaitQueue
 
 BatchT = TypeVar("BatchT")
 
@@ -45,7 +45,7 @@ class Lanes(Generic[BatchT]):
         self._work = work
         self._most = most
         self._lanes: list[Lane[BatchT]] = []
-        self._parking = Parking()
+        self._waiting = WaitQueue()
         self._tasks: TaskGroup | None = None
 
     def __len__(self) -> int:
@@ -57,8 +57,8 @@ class Lanes(Generic[BatchT]):
 
     def rouse(self, rows: int) -> None:
         """Have so many parked workers look for work, and begin those missing."""
-        missing = min(rows - len(self._parking), self._most - len(self._lanes))
-        self._parking.wake(rows)
+        missing = min(rows - len(self._waiting), self._most - len(self._lanes))
+        self._waiting.wake(rows)
         if missing > 0 and self._tasks is not None:
             for _ in range(missing):
                 lane = Lane[BatchT]()
@@ -67,11 +67,11 @@ class Lanes(Generic[BatchT]):
 
     def rouse_all(self) -> None:
         """Have every parked worker look."""
-        self._parking.wake_all()
+        self._waiting.wake_all()
 
     async def park(self) -> None:
         """Wait, as a worker, until there may be work."""
-        await self._parking.wait()
+        await self._waiting.wait()
 
     def end_late(self, *, started_before_s: float) -> None:
         """Cancel the attempts that began before a time."""

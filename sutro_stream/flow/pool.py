@@ -21,12 +21,12 @@ from sutro_stream.errors import (
     is_fatal,
 )
 from sutro_stream.flow.backlog import Backlog, Task
+from sutro_stream.flow.batch_memory import BatchMemory
 from sutro_stream.flow.circuit import Circuit
 from sutro_stream.flow.followers import Followers
 from sutro_stream.flow.gate import Gate
-from sutro_stream.flow.holdings import Holdings
-from sutro_stream.flow.intake import Follows, Intake, Settled
 from sutro_stream.flow.lanes import Lane, Lanes
+from sutro_stream.flow.payloads import DuplicateOf, Payloads, Resolved
 from sutro_stream.flow.stage import RunContext
 from sutro_stream.flow.window import Window
 from sutro_stream.flow.work import Concluded, PoolConfig, Work
@@ -68,7 +68,7 @@ class Pool(Generic[InT, OutT]):
         self._recorder = context.recorder
         self._gate = gate
         self._rng = rng
-        self._intake: Intake[InT] = Intake(
+        self._payloads: Payloads[InT] = Payloads(
             work,
             recorder=context.recorder,
             spool=context.spool,
@@ -80,7 +80,7 @@ class Pool(Generic[InT, OutT]):
             config.window, ordered=config.ordered and not context.is_ordered_elsewhere
         )
         self._meter.waiting_for_order = lambda: self._window.held
-        self._holdings = Holdings()
+        self._memory = BatchMemory()
         self._lanes = Lanes[InT](self._work_lane, most=config.workers)
         self._followers: Followers[InT] | None = Followers() if config.dedupe else None
         self._coarse_now_s = 0.0
@@ -113,8 +113,8 @@ class Pool(Generic[InT, OutT]):
     async def _feed(self, source: ObjectReceiveStream[InT]) -> None:
         low_water = self._config.workers
         async for batch in source:
-            payloads = await self._intake.payloads(batch)
-            self._holdings.add(
+            payloads = await self._payloads.payloads(batch)
+            self._memory.add(
                 batch, rows=len(payloads), size_bytes=self._work.size_bytes(batch)
             )
             if self._followers is not None:
@@ -131,7 +131,7 @@ class Pool(Generic[InT, OutT]):
         self._tell_emitter()
 
     def _is_full(self) -> bool:
-        return self._holdings.size_bytes > self._config.window.span_bytes
+        return self._memory.size_bytes > self._config.window.span_bytes
 
     # Rows through.
 
@@ -152,9 +152,9 @@ class Pool(Generic[InT, OutT]):
             if self._backlog.fresh <= self._config.workers:
                 self._see_to_more()
             payload = task.payload
-            if isinstance(payload, Settled):
+            if isinstance(payload, Resolved):
                 self._settle(task, payload)
-            elif isinstance(payload, Follows):
+            elif isinstance(payload, DuplicateOf):
                 await self._follow(task, payload)
             else:
                 outcome = await self._ask(lane, task)
@@ -195,14 +195,14 @@ class Pool(Generic[InT, OutT]):
         # An open gate is told as well: a refusal may close it.
         self._gate.failed(lane.ticket, anyio.current_time(), error)
 
-    def _settle(self, task: Task[InT], settled: Settled) -> None:
+    def _settle(self, task: Task[InT], settled: Resolved) -> None:
         if self._recorder is not None and not settled.is_recorded:
             self._recorder.record(self._index(task), 0, settled.outcome)
         if settled.is_recorded:
             self._meter.kept += 1
         self._conclude(task, settled.outcome)
 
-    async def _follow(self, task: Task[InT], follows: Follows) -> None:
+    async def _follow(self, task: Task[InT], follows: DuplicateOf) -> None:
         """Conclude a row like the one it equals, now or when that one is."""
         leader = follows.leader
         if self._followers is None or self._followers.wait(leader, task):
@@ -218,7 +218,7 @@ class Pool(Generic[InT, OutT]):
             self._conclude_follower(task, follows, outcome)
 
     def _conclude_follower(
-        self, task: Task[InT], follows: Follows, outcome: Outcome
+        self, task: Task[InT], follows: DuplicateOf, outcome: Outcome
     ) -> None:
         shared = replace(outcome, attempts=0)
         if self._recorder is not None:
@@ -364,7 +364,7 @@ class Pool(Generic[InT, OutT]):
                 self._news = news = anyio.Event()
                 await news.wait()
             taken = window.take()
-            self._holdings.release(concluded.batch for concluded in taken)
+            self._memory.release(concluded.batch for concluded in taken)
             self._hungry.set()
             self._rouse(min(window.room(), self._backlog.fresh))
             for start in range(0, len(taken), _MOST_SENT_ROWS):

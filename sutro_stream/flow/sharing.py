@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sutro_stream.errors import EngineError
-from sutro_stream.flow.adaptive import AdaptiveThrottle
+from sutro_stream.flow.auto.adaptive import AdaptiveThrottle
 from sutro_stream.flow.throttle import Throttle, ThrottleStatistics, Ticket
 from sutro_stream.values.rate_hints import RateHint
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
 from sutro_stream.flow.meter import Meter
-from sutro_stream.flow.recorder import Recorder
+from sutro_stream.flow.outcome_store import OutcomeStore
 from sutro_stream.values.layout import Shape
 
 ItemT_co = TypeVar("ItemT_co", covariant=True)
@@ -33,7 +33,7 @@ class RunContext:
     """
 
     meter: Meter
-    recorder: Recorder | None = None
+    recorder: OutcomeStore | None = None
     spool: Callable[[Any], Awaitable[None]] | None = None
     is_ordered_elsewhere: bool = False
 

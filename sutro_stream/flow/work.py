@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 from sutro_stream.errors import EngineError
 from sutro_stream.flow.backlog import Task
-from sutro_stream.flow.intake import Content
+from sutro_stream.flow.payloads import Content
 from sutro_stream.flow.retry import RetryPolicy
 from sutro_stream.flow.window import WindowLimits
 from sutro_stream.values.outcomes import Outcome

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sutro_stream.engines.counted import RequestCounts
+from sutro_stream.engines.request_counts import RequestCounts
 from sutro_stream.flow.meter import Statistics
 
 

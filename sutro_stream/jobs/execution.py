@@ -12,9 +12,9 @@ from zlib import crc32
 from anyio import to_thread
 
 from sutro_stream.engines.confidence import scoring
-from sutro_stream.engines.counted import CountedEngine
 from sutro_stream.engines.engine import Engine
-from sutro_stream.engines.shared import SharedEngine
+from sutro_stream.engines.fair_share import FairShareEngine
+from sutro_stream.engines.request_counts import CountedEngine
 from sutro_stream.engines.truncation import truncating
 from sutro_stream.errors import ConfigurationError, StoreError, WorkChangedError
 from sutro_stream.flow.budget import Budget, BudgetMeter
@@ -37,7 +37,7 @@ from sutro_stream.jobs.tally import Tally
 from sutro_stream.jobs.targets import Target, Targets
 from sutro_stream.jobs.token_quota import TokenQuotaEngine
 from sutro_stream.ledger.inspection import inspect
-from sutro_stream.pipeline.filing import FilePipeline
+from sutro_stream.pipeline.file_pipeline import FilePipeline
 from sutro_stream.pipeline.infer import Infer
 from sutro_stream.pipeline.pipeline import Pipeline
 from sutro_stream.sinks.parquet import ParquetSink
@@ -147,7 +147,7 @@ class JobExecution:
     ) -> Ending:
         engine = await self._engines.engine(work.model)
         slots = self._slots.of(work.model, engine)
-        party = (work.spec.account, work.spec.priority)
+        tenant = (work.spec.account, work.spec.priority)
         counts = self._activity.of(work.model.name)
         done = counts.job()
         tallies: list[Tally] = []
@@ -160,10 +160,10 @@ class JobExecution:
             live.take(statistics)
             done.take(statistics)
 
-        with slots.joined(party, weight=_WEIGHTS[work.spec.priority]) as joined:
+        with slots.joined(tenant, weight=_WEIGHTS[work.spec.priority]) as joined:
             quota = self._config.quotas[work.spec.priority]
             counted = CountedEngine(engine, counts.requests)
-            shared = SharedEngine(counted, slots, joined)
+            shared = FairShareEngine(counted, slots, joined)
             spent = BudgetMeter(Budget(tokens=quota.tokens), started_s=0.0)
             asked = await self._asked(work, TokenQuotaEngine(shared, spent))
             infer = Infer(

@@ -12,9 +12,9 @@ import orjson
 from anyio import to_thread
 
 from sutro_stream.engines.confidence import confidence, scoring
-from sutro_stream.engines.counted import CountedEngine
 from sutro_stream.engines.engine import Engine
-from sutro_stream.engines.shared import SharedEngine
+from sutro_stream.engines.fair_share import FairShareEngine
+from sutro_stream.engines.request_counts import CountedEngine
 from sutro_stream.errors import (
     ConfigurationError,
     EngineError,
@@ -188,9 +188,9 @@ class FunctionRuns:
         try:
             opened = await self._engines.engine(target.model)
             slots = self._slots.of(target.model, opened)
-            with slots.joined((account, 0), weight=_WEIGHT) as party:
+            with slots.joined((account, 0), weight=_WEIGHT) as tenant:
                 counts = self._activity.of(target.model.name).requests
-                engine = SharedEngine(CountedEngine(opened, counts), slots, party)
+                engine = FairShareEngine(CountedEngine(opened, counts), slots, tenant)
                 result = await _asked(
                     replace(function, instructions=instructions),
                     row,

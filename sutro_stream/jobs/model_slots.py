@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sutro_stream.engines.engine import Engine
-from sutro_stream.flow.easing import Easing
 from sutro_stream.flow.fair_slots import FairSlots
+from sutro_stream.flow.loop_throttle import LoopThrottle
 from sutro_stream.values.catalogue import Model
 
 
@@ -18,7 +18,7 @@ class ModelSlots:
 
     def __init__(self) -> None:
         self._slots: dict[str, FairSlots] = {}
-        self._easing = Easing()
+        self._easing = LoopThrottle()
 
     def of(self, model: Model, engine: Engine) -> FairSlots:
         """The slots of a model that `engine` answers for."""

@@ -84,11 +84,11 @@ class JobResults:
 
     @property
     def schema(self) -> pa.Schema:
-        """See `ResultForm`."""
+        """See `RowFormat`."""
         return self._schema
 
     def kept(self, prompts: PromptBatch) -> pa.RecordBatch:
-        """See `ResultForm`: the prompts, and the ID column."""
+        """See `RowFormat`: the prompts, and the ID column."""
         arrays = [prompts.texts.cast(pa.large_string())]
         if self._columns.id_column is not None:
             arrays.append(_id_cells(prompts.rows.records[self._columns.id_column]))
@@ -97,7 +97,7 @@ class JobResults:
     def records(
         self, kept: pa.RecordBatch, outcomes: Sequence[Outcome]
     ) -> pa.RecordBatch:
-        """See `ResultForm`."""
+        """See `RowFormat`."""
         arrays: list[Any] = list(kept.columns)
         outputs = [self._output(outcome) for outcome in outcomes]
         arrays.append(pa.array(outputs, self._schema.field(OUTPUTS).type))

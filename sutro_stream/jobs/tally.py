@@ -7,19 +7,19 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from sutro_stream.pipeline.form import ResultForm
+from sutro_stream.pipeline.row_format import RowFormat
 from sutro_stream.values.outcomes import ErrorKind, Outcome, RowError
 from sutro_stream.values.prompts import PromptBatch
 
 
 class Tally:
-    """A `ResultForm` that counts what goes through it on the way to the file.
+    """A `RowFormat` that counts what goes through it on the way to the file.
 
     The file is written once, from everything that was ever answered, which is what
     a job is charged for; the counters of a run know that run alone.
     """
 
-    def __init__(self, form: ResultForm) -> None:
+    def __init__(self, form: RowFormat) -> None:
         self._form = form
         self._reasons: dict[ErrorKind, RowError] = {}
         self.rows = 0
@@ -30,7 +30,7 @@ class Tally:
 
     @property
     def schema(self) -> pa.Schema:
-        """See `ResultForm`."""
+        """See `RowFormat`."""
         return self._form.schema
 
     @property
@@ -45,13 +45,13 @@ class Tally:
         return None
 
     def kept(self, prompts: PromptBatch) -> pa.RecordBatch:
-        """See `ResultForm`."""
+        """See `RowFormat`."""
         return self._form.kept(prompts)
 
     def records(
         self, kept: pa.RecordBatch, outcomes: Sequence[Outcome]
     ) -> pa.RecordBatch:
-        """See `ResultForm`."""
+        """See `RowFormat`."""
         self.rows += len(outcomes)
         for outcome in outcomes:
             self._count(outcome)

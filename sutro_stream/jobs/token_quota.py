@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sutro_stream.engines.lent import LentEngine, LentResponder
+from sutro_stream.engines.wrapper import EngineWrapper, ResponderWrapper
 from sutro_stream.errors import BudgetExhaustedError
 from sutro_stream.flow.budget import BudgetMeter
 from sutro_stream.values.instructions import Instructions
@@ -12,7 +12,7 @@ from sutro_stream.values.outcomes import Answer
 
 
 @dataclass(frozen=True, slots=True)
-class TokenQuotaEngine(LentEngine):
+class TokenQuotaEngine(EngineWrapper):
     """An engine behind a quota; neither opens nor closes it.
 
     Not the run's own budget: that is asked before a row is taken, with the time and
@@ -30,7 +30,7 @@ class TokenQuotaEngine(LentEngine):
 
 
 @dataclass(frozen=True, slots=True)
-class TokenQuotaResponder(LentResponder):
+class TokenQuotaResponder(ResponderWrapper):
     """`Responder` that ends the run when the quota is used up."""
 
     spent: BudgetMeter

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from sutro_stream.errors import StoreError
 from sutro_stream.flow.groups import single_error
-from sutro_stream.flow.recorder import KnownRow
+from sutro_stream.flow.outcome_store import KnownRow
 from sutro_stream.ledger.database import unusable
 from sutro_stream.ledger.identity import WorkIdentity
 from sutro_stream.ledger.opening import OpenMode
@@ -38,7 +38,7 @@ _THREADS = 4
 
 
 class Ledger:
-    """An opened ledger; satisfies `Recorder`.
+    """An opened ledger; satisfies `OutcomeStore`.
 
     Concurrency: one event loop, any number of tasks; `spool` and `leaders` each
     from one at a time.

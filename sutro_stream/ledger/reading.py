@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from sutro_stream.flow.recorder import KnownRow
+from sutro_stream.flow.outcome_store import KnownRow
 from sutro_stream.ledger.encoding import Shared, checksum, decode
 from sutro_stream.ledger.statements import numbers
 from sutro_stream.values.outcomes import Outcome

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from sutro_stream.errors import StoreError
-from sutro_stream.flow.recorder import KnownRow
+from sutro_stream.flow.outcome_store import KnownRow
 from sutro_stream.ledger.database import (
     Files,
     connect,

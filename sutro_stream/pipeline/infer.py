@@ -14,15 +14,15 @@ from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
 from sutro_stream.engines.engine import Engine, Responder
 from sutro_stream.engines.hedging import Hedge, hedged
-from sutro_stream.engines.roomier import RoomierResponder
+from sutro_stream.engines.retry_truncated import RetryTruncatedResponder
 from sutro_stream.errors import (
     ConfigurationError,
     EngineError,
 )
 from sutro_stream.flow.backlog import Task
 from sutro_stream.flow.gate import Gate
-from sutro_stream.flow.intake import Settled
 from sutro_stream.flow.meter import Meter
+from sutro_stream.flow.payloads import Resolved
 from sutro_stream.flow.pool import Pool
 from sutro_stream.flow.retry import RetryPolicy
 from sutro_stream.flow.stage import Columns, RunContext
@@ -30,8 +30,8 @@ from sutro_stream.flow.window import WindowLimits
 from sutro_stream.flow.work import Concluded, PoolConfig
 from sutro_stream.ledger.identity import prompt_digest
 from sutro_stream.ledger.ledger import Ledger, OpenMode
-from sutro_stream.pipeline.judging import TRUNCATED, error_kind, judge
 from sutro_stream.pipeline.limits import Limits
+from sutro_stream.pipeline.validation import TRUNCATED, error_kind, validate
 from sutro_stream.values.fingerprint import fingerprint
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.layout import Shape
@@ -156,10 +156,10 @@ class Infer:
             return responder
         sampling, schema = instructions.sampling, instructions.schema
         room = replace(sampling, max_tokens=self.retry_truncated)
-        return RoomierResponder(
+        return RetryTruncatedResponder(
             responder,
             self.engine.bind(replace(instructions, sampling=room)),
-            lambda answer: judge(answer, schema, attempts=1).error is TRUNCATED,
+            lambda answer: validate(answer, schema, attempts=1).error is TRUNCATED,
         )
 
     def pool_config(self) -> PoolConfig:
@@ -217,28 +217,28 @@ class InferStep:
 
     @property
     def is_ordered(self) -> bool:
-        """See `AskingStep`."""
+        """See `RecordedStep`."""
         return self.stage.ordered
 
     @property
     def keeps_answers(self) -> bool:
-        """See `AskingStep`: an answer is paid for, and nobody else has it."""
+        """See `RecordedStep`: an answer is paid for, and nobody else has it."""
         return False
 
     @property
     def needs_memory(self) -> bool:
-        """See `AskingStep`: what was asked has to be remembered somewhere."""
+        """See `RecordedStep`: what was asked has to be remembered somewhere."""
         return self.stage.dedupe
 
     @property
     def is_waiting(self) -> bool:
-        """See `AskingStep`: what was sent and not answered is lost."""
+        """See `RecordedStep`: what was sent and not answered is lost."""
         return False
 
     def beside(
         self, ledger: Ledger, path: Path, mode: OpenMode
     ) -> AbstractAsyncContextManager[None]:
-        """See `AskingStep`."""
+        """See `RecordedStep`."""
         del ledger, path, mode
         return nullcontext()
 
@@ -289,7 +289,7 @@ class ChatWork:
         """See `Content`: the prompts, and the outcomes of refused rows."""
         payloads: list[Any] = batch.texts.to_pylist()
         for offset, error in batch.refused.items():
-            payloads[offset] = Settled(outcome=Outcome(error=error))
+            payloads[offset] = Resolved(outcome=Outcome(error=error))
         return payloads
 
     def digest(self, payload: object) -> int:
@@ -320,7 +320,7 @@ class ChatWork:
         if answer.requests > 1:
             self._count(task, answer.requests)
         attempts = task.attempts + task.extra_requests
-        return judge(answer, self.instructions.schema, attempts=attempts)
+        return validate(answer, self.instructions.schema, attempts=attempts)
 
     def failed(self, task: PromptTask, error: EngineError) -> Outcome:
         """See `Work`."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from sutro_stream.flow.adaptive import AdaptiveThrottle
+from sutro_stream.flow.auto.adaptive import AdaptiveThrottle
 from sutro_stream.flow.budget import Budget, BudgetMeter
-from sutro_stream.flow.combining import combine
+from sutro_stream.flow.composite_throttle import combine
 from sutro_stream.flow.gate import Gate
 from sutro_stream.flow.quotas import RateThrottle
 from sutro_stream.flow.sharing import SharedLimits
@@ -48,7 +48,7 @@ class Limits:
             endpoint: Name of what is asked, for what is shared.
         """
         throttles, share = self._given(now_s), None
-        keeps_to_endpoint = partial(AdaptiveThrottle, climbs=False)
+        keeps_to_endpoint = partial(AdaptiveThrottle, searches=False)
         if is_auto and self.shared is not None:
             share = self.shared.join(endpoint)
             throttles.append(share)

@@ -14,10 +14,10 @@ import anyio
 from sutro_stream.flow.meter import Meter
 from sutro_stream.flow.stage import Columns, RunContext, Stage, Step
 from sutro_stream.ledger.ledger import OpenMode
-from sutro_stream.pipeline.filing import FilePipeline
-from sutro_stream.pipeline.keeping import keeping
+from sutro_stream.pipeline.file_pipeline import FilePipeline
+from sutro_stream.pipeline.open_ledgers import open_ledgers
 from sutro_stream.pipeline.results import Results
-from sutro_stream.pipeline.running import PreparedRun
+from sutro_stream.pipeline.wiring import PreparedRun
 from sutro_stream.sinks.sink import Sink
 from sutro_stream.sources.source import Source
 from sutro_stream.values.layout import Shape
@@ -89,7 +89,7 @@ class Pipeline(Generic[ItemT_co]):
     ) -> AsyncIterator[Results[ItemT_co]]:
         async with (
             self.prepare(wanted) as run,
-            keeping(run, ledger, mode),
+            open_ledgers(run, ledger, mode),
             run.start() as results,
         ):
             yield results

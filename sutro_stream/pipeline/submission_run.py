@@ -1,4 +1,4 @@
-"""One run over a deployment: lots in, several jobs at once, outcomes out."""
+"""One run over a deployment: batches in, several jobs at once, outcomes out."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pyarrow as pa
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
 from sutro_stream.errors import WorkChangedError
-from sutro_stream.flow.recorder import Recorder
+from sutro_stream.flow.outcome_store import OutcomeStore
 from sutro_stream.flow.stage import RunContext
-from sutro_stream.pipeline.judging import judge
-from sutro_stream.pipeline.lot_jobs import LotAnswers, LotJobs
-from sutro_stream.pipeline.lots import Cutter, Lot, Part
+from sutro_stream.pipeline.batch_jobs import BatchAnswers, BatchJobs
+from sutro_stream.pipeline.job_batches import Cutter, JobBatch, Part
 from sutro_stream.pipeline.row_json import RowJson
+from sutro_stream.pipeline.validation import validate
 from sutro_stream.values.outcomes import (
     Answer,
     AnsweredTexts,
@@ -56,10 +56,10 @@ class SubmissionConfig:
 
 
 class SubmissionRun:
-    """Cuts what arrives, has each lot answered, and sends on what came of it.
+    """Cuts what arrives, has each batch answered, and sends on what came of it.
 
     Invariants: a row that came in goes out exactly once, and not before it is
-    recorded; no more lots are in memory than can be in flight, and as many again
+    recorded; no more batches are in memory than can be in flight, and as many again
     where they wait for their turn.
     """
 
@@ -68,7 +68,7 @@ class SubmissionRun:
         config: SubmissionConfig,
         reader: RowJson,
         cutter: Cutter,
-        jobs: LotJobs,
+        jobs: BatchJobs,
         context: RunContext,
     ) -> None:
         self._schema = config.schema
@@ -93,44 +93,46 @@ class SubmissionRun:
             ExceptionGroup: Of the errors that end the run.
         """
         async with source, sink, anyio.create_task_group() as tasks:
-            async for lot in self._lots(source):
+            async for job_batch in self._batches(source):
                 await self._live.acquire()
-                tasks.start_soon(self._work_off, lot, sink)
+                tasks.start_soon(self._work_off, job_batch, sink)
 
-    async def _lots(self, source: ObjectReceiveStream[Any]) -> AsyncIterator[Lot]:
+    async def _batches(
+        self, source: ObjectReceiveStream[Any]
+    ) -> AsyncIterator[JobBatch]:
         async for batch in source:
             for prompts, rows in self._reader.read(batch):
                 if self._spool is not None:
                     await self._spool(prompts)
-                for lot in self._cutter.add(prompts, rows):
-                    yield lot
+                for job_batch in self._cutter.add(prompts, rows):
+                    yield job_batch
         last = self._cutter.finish()
         if last is not None:
             yield last
 
-    async def _work_off(self, lot: Lot, sink: ObjectSendStream[Any]) -> None:
-        known = await self._known(lot)
-        wanted = lot.rows().sendable()
+    async def _work_off(self, job_batch: JobBatch, sink: ObjectSendStream[Any]) -> None:
+        known = await self._known(job_batch)
+        wanted = job_batch.rows().sendable()
         if known:
             wanted = [offset for offset in wanted if offset not in known]
         async with AsyncExitStack() as stack:
             answers = None
             if wanted:
-                asking = self._jobs.answers(lot, wanted)
+                asking = self._jobs.answers(job_batch, wanted)
                 answers = await stack.enter_async_context(asking)
-            async with self._turns.turn(lot.number):
-                await self._emit(lot, known, answers, sink)
+            async with self._turns.turn(job_batch.number):
+                await self._emit(job_batch, known, answers, sink)
         self._live.release()
 
-    async def _known(self, lot: Lot) -> Mapping[int, Outcome]:
-        """What earlier runs have recorded, by offset within the lot."""
+    async def _known(self, job_batch: JobBatch) -> Mapping[int, Outcome]:
+        """What earlier runs have recorded, by offset within the batch."""
         if self._recorder is None:
             return {}
-        first = lot.first_index
-        found = await self._recorder.known(first, len(lot))
+        first = job_batch.first_index
+        found = await self._recorder.known(first, len(job_batch))
         if not found:
             return {}
-        digests = lot.rows().digests()
+        digests = job_batch.rows().digests()
         for index, known in found.items():
             digest = digests[index - first]
             if digest is not None and digest != known.digest:
@@ -143,19 +145,19 @@ class SubmissionRun:
 
     async def _emit(
         self,
-        lot: Lot,
+        job_batch: JobBatch,
         known: Mapping[int, Outcome],
-        answers: LotAnswers | None,
+        answers: BatchAnswers | None,
         sink: ObjectSendStream[Any],
     ) -> None:
         start = 0
-        records = _LotRecords(self._recorder, is_kept=_is_kept(lot, answers))
-        for part in lot.parts:
+        records = _BatchRecords(self._recorder, is_kept=_is_kept(job_batch, answers))
+        for part in job_batch.parts:
             outcomes = await self._concluded(part, start, known, answers)
             records.add(part, start, outcomes, known)
             start += len(part.offsets)
-            if start == len(lot) and not records.is_kept:
-                await self._jobs.done(lot)
+            if start == len(job_batch) and not records.is_kept:
+                await self._jobs.done(job_batch)
             await sink.send(
                 OutcomeBatch(
                     prompts=part.prompts,
@@ -170,14 +172,14 @@ class SubmissionRun:
         part: Part,
         start: int,
         known: Mapping[int, Outcome],
-        answers: LotAnswers | None,
+        answers: BatchAnswers | None,
     ) -> Sequence[Outcome]:
         """The outcomes of a part.
 
         Args:
             part: Some rows.
-            start: Offset of the first within the lot.
-            known: Outcomes of earlier runs, by offset within the lot.
+            start: Offset of the first within the batch.
+            known: Outcomes of earlier runs, by offset within the batch.
             answers: Of this one, `None` when nothing was asked.
         """
         asked = [] if answers is None else _within(answers.offsets, start, part)
@@ -211,7 +213,7 @@ class SubmissionRun:
             outcomes.append(outcome)
         return outcomes
 
-    async def _answered(self, count: int, answers: LotAnswers) -> Sequence[Outcome]:
+    async def _answered(self, count: int, answers: BatchAnswers) -> Sequence[Outcome]:
         """The outcomes of the next rows that were sent."""
         outputs = answers.outputs
         if isinstance(outputs, RowError):
@@ -231,18 +233,18 @@ class SubmissionRun:
             answer = Answer(text="", reasoning=output.reasoning)
             return Outcome(answer=answer, error=_ONLY_THOUGHT, attempts=1)
         answer = Answer(text=output.text, reasoning=output.reasoning)
-        return judge(answer, self._schema, attempts=1)
+        return validate(answer, self._schema, attempts=1)
 
 
-class _LotRecords:
-    """Records the rows of a lot one by one, unless its results are kept as they are.
+class _BatchRecords:
+    """Records the rows of a batch one by one, unless its results are kept as they are.
 
-    Those of a lot without a failure are. A failure is the ledger's, which knows how
-    to have failed rows asked again; so then all rows of the lot are recorded, those
+    Those of a batch without a failure are. A failure is the ledger's, which knows how
+    to have failed rows asked again; so then all rows of the batch are recorded, those
     that have gone out already among them.
     """
 
-    def __init__(self, recorder: Recorder | None, *, is_kept: bool) -> None:
+    def __init__(self, recorder: OutcomeStore | None, *, is_kept: bool) -> None:
         self._recorder = recorder
         self.is_kept = is_kept and recorder is not None
         self._held: list[tuple[Part, Sequence[Outcome]]] = []
@@ -277,9 +279,13 @@ class _LotRecords:
                 self._recorder.record(part.first_index + at, digest or 0, outcome)
 
 
-def _is_kept(lot: Lot, answers: LotAnswers | None) -> bool:
-    """Whether all rows of a lot were sent, and what came of them stays in a file."""
-    return answers is not None and answers.is_kept and len(answers.offsets) == len(lot)
+def _is_kept(job_batch: JobBatch, answers: BatchAnswers | None) -> bool:
+    """Whether all rows of a batch were sent, and what came of them stays in a file."""
+    return (
+        answers is not None
+        and answers.is_kept
+        and len(answers.offsets) == len(job_batch)
+    )
 
 
 def _has_failure(outcomes: Sequence[Outcome]) -> bool:
@@ -289,13 +295,13 @@ def _has_failure(outcomes: Sequence[Outcome]) -> bool:
 
 
 def _within(offsets: Sequence[int], start: int, part: Part) -> Sequence[int]:
-    """Those of ascending offsets within a lot that lie in a part."""
+    """Those of ascending offsets within a batch that lie in a part."""
     stop = start + len(part.offsets)
     return offsets[bisect_left(offsets, start) : bisect_left(offsets, stop)]
 
 
 class _Turns:
-    """Lets lots out one at a time, in their order or as they come.
+    """Lets batches out one at a time, in their order or as they come.
 
     Concurrency: one event loop.
     """
@@ -307,7 +313,7 @@ class _Turns:
 
     @asynccontextmanager
     async def turn(self, number: int) -> AsyncIterator[None]:
-        """Wait until it is the lot's turn, and have it inside."""
+        """Wait until it is the batch's turn, and have it inside."""
         async with self._changed:
             while self._ordered and self._next != number:
                 await self._changed.wait()

@@ -1,4 +1,4 @@
-"""The stage that submits rows to a deployment: a job for each lot, several at once."""
+"""The stage that submits rows to a deployment: a job for each batch of them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from sutro_stream.errors import ConfigurationError
 from sutro_stream.flow.retry import RetryPolicy
 from sutro_stream.flow.stage import Columns, RunContext
 from sutro_stream.ledger.ledger import Ledger, OpenMode
-from sutro_stream.pipeline.lot_jobs import LotJobs
-from sutro_stream.pipeline.lots import Cutter
+from sutro_stream.pipeline.batch_jobs import BatchJobs
+from sutro_stream.pipeline.job_batches import Cutter
 from sutro_stream.pipeline.row_json import RowJson
 from sutro_stream.pipeline.submission_run import SubmissionConfig, SubmissionRun
 from sutro_stream.values.fingerprint import fingerprint
@@ -193,7 +193,7 @@ class SubmitStep:
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """See `Step`; lots of other sizes would not find the jobs of earlier ones."""
+        """See `Step`; batches of other sizes would not find earlier jobs."""
         asked = self.submission
         schema = self.schema
         parts = {
@@ -210,29 +210,29 @@ class SubmitStep:
 
     @property
     def is_ordered(self) -> bool:
-        """See `AskingStep`."""
+        """See `RecordedStep`."""
         return self.stage.ordered
 
     @property
     def keeps_answers(self) -> bool:
-        """See `AskingStep`: results lie in a file for each job."""
+        """See `RecordedStep`: results lie in a file for each job."""
         return True
 
     @property
     def needs_memory(self) -> bool:
-        """See `AskingStep`."""
+        """See `RecordedStep`."""
         return False
 
     @property
     def is_waiting(self) -> bool:
-        """See `AskingStep`."""
+        """See `RecordedStep`."""
         return not self.sent.is_empty
 
     @asynccontextmanager
     async def beside(
         self, ledger: Ledger, path: Path, mode: OpenMode
     ) -> AsyncIterator[None]:
-        """See `AskingStep`: the list of jobs that are out, and results that came."""
+        """See `RecordedStep`: the list of jobs that are out, and results that came."""
         restart = mode is OpenMode.RESTART
         jobs, results = Path(f"{path}-jobs"), Path(f"{path}-results")
 
@@ -258,7 +258,7 @@ class SubmitStep:
     ) -> None:
         """See `Step`; what is still running on the deployment is cancelled."""
         stage = self.stage
-        jobs = LotJobs(
+        jobs = BatchJobs(
             stage.deployment.retrying(stage.retry),
             self.submission,
             self.sent,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from sutro_stream.engines.lent import LentEngine, LentResponder
+from sutro_stream.engines.wrapper import EngineWrapper, ResponderWrapper
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.outcomes import Answer
 
@@ -42,7 +42,7 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True)
-class TimedEngine(LentEngine):
+class TimedEngine(EngineWrapper):
     """An engine whose requests are timed; neither opens nor closes it.
 
     Attributes:
@@ -57,7 +57,7 @@ class TimedEngine(LentEngine):
 
 
 @dataclass(frozen=True, slots=True)
-class TimedResponder(LentResponder):
+class TimedResponder(ResponderWrapper):
     """`Responder` that is timed."""
 
     timings: Timings

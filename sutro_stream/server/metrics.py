@@ -17,7 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from sutro_stream.engines.counted import RESULTS
+from sutro_stream.engines.request_counts import RESULTS
 from sutro_stream.jobs.health import Health, ModelHealth
 from sutro_stream.values.job import JobState
 

@@ -12,7 +12,7 @@ import pytest_asyncio
 from sutro_stream.engines.chat import ChatEngine
 from sutro_stream.engines.engine import Engine
 from sutro_stream.engines.local import LocalEngine
-from sutro_stream.engines.transports.choice import TransportName
+from sutro_stream.engines.transports.registry import TransportName
 from sutro_stream.testing import (
     Hang,
     Reply,

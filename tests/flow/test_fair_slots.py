@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sutro_stream.errors import ConfigurationError
-from sutro_stream.flow.fair_slots import FairSlots, Party
+from sutro_stream.flow.fair_slots import FairSlots, Tenant
 from sutro_stream.testing import run_virtual
 
 
-async def _use(slots: FairSlots, party: Party, served: list[str], count: int) -> None:
+async def _use(slots: FairSlots, tenant: Tenant, served: list[str], count: int) -> None:
     async def one() -> None:
-        async with slots.slot(party):
-            served.append(str(party.name))
+        async with slots.slot(tenant):
+            served.append(str(tenant.name))
             await anyio.sleep(1)
 
     async with anyio.create_task_group() as tasks:
@@ -37,8 +37,8 @@ def _served(
             async with anyio.create_task_group() as tasks:
                 for name, count in wanted.items():
                     weight = weights.get(name, 1.0)
-                    party = stack.enter_context(slots.joined(name, weight=weight))
-                    tasks.start_soon(_use, slots, party, served, count)
+                    tenant = stack.enter_context(slots.joined(name, weight=weight))
+                    tasks.start_soon(_use, slots, tenant, served, count)
             assert slots.used == 0
             assert slots.waiting == 0
 
@@ -88,13 +88,13 @@ def test_who_is_cancelled_while_waiting_gives_up_the_place() -> None:
 
     async def run() -> None:
         slots = FairSlots(1)
-        with slots.joined("a") as party:
-            async with slots.slot(party):
+        with slots.joined("a") as tenant:
+            async with slots.slot(tenant):
                 with anyio.move_on_after(1):
-                    async with slots.slot(party):
+                    async with slots.slot(tenant):
                         pytest.fail("there was no slot")
                 assert slots.waiting == 0
-            async with slots.slot(party):
+            async with slots.slot(tenant):
                 assert slots.used == 1
 
     run_virtual(run)
@@ -121,7 +121,7 @@ def test_no_slots_are_refused(capacity: int) -> None:
 
 
 def test_a_weight_of_nothing_is_refused() -> None:
-    """So would this party."""
+    """So would this tenant."""
     with pytest.raises(ConfigurationError), FairSlots(1).joined("a", weight=0):
         pass
 
@@ -132,9 +132,9 @@ def test_fewer_slots_may_be_given() -> None:
 
     async def run() -> None:
         slots, served = FairSlots(8), list[str]()
-        with slots.joined("a") as party:
+        with slots.joined("a") as tenant:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_use, slots, party, served, 12)
+                tasks.start_soon(_use, slots, tenant, served, 12)
                 await anyio.sleep(0.5)
                 slots.limit_to(2)
                 await anyio.sleep(1)

@@ -21,8 +21,8 @@ from sutro_stream.errors import (
 from sutro_stream.flow.backlog import Task
 from sutro_stream.flow.gate import Gate
 from sutro_stream.flow.groups import single_error
-from sutro_stream.flow.intake import Settled
 from sutro_stream.flow.meter import Meter
+from sutro_stream.flow.payloads import Resolved
 from sutro_stream.flow.pool import Pool
 from sutro_stream.flow.retry import RetryPolicy
 from sutro_stream.flow.stage import RunContext
@@ -47,7 +47,7 @@ class FakeWork:
         return abs(batch[0]) if batch else 0
 
     def payloads(self, batch: Rows) -> list[object]:
-        refused = Settled(outcome=Outcome(error=REFUSED))
+        refused = Resolved(outcome=Outcome(error=REFUSED))
         return [refused if row < 0 else row for row in batch]
 
     def digest(self, payload: object) -> int:

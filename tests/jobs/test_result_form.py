@@ -13,7 +13,7 @@ import pytest
 
 from sutro_stream.errors import ConfigurationError
 from sutro_stream.jobs.result_form import JobResults, ResultColumns
-from sutro_stream.pipeline.form import ResultForm
+from sutro_stream.pipeline.row_format import RowFormat
 from sutro_stream.values.catalogue import ModelKind
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.layout import Shape
@@ -74,7 +74,7 @@ def answered(text: str, **more: Any) -> Outcome:
 
 def test_it_is_a_result_form() -> None:
     """A run takes it as it is."""
-    form: ResultForm = form_of(ResultColumns())
+    form: RowFormat = form_of(ResultColumns())
     assert form.schema.names == ["inputs", "outputs"]
 
 

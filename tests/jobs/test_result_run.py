@@ -11,7 +11,7 @@ from sutro_stream.jobs.folder import JobFolder
 from sutro_stream.jobs.result_form import JobResults, ResultColumns
 from sutro_stream.jobs.result_table import Selection
 from sutro_stream.jobs.results_file import JobResultsFile
-from sutro_stream.pipeline.filing import FilePipeline
+from sutro_stream.pipeline.file_pipeline import FilePipeline
 from sutro_stream.sinks.parquet import ParquetSink
 from sutro_stream.testing.scripted_engine import ScriptedEngine, ScriptedReply
 

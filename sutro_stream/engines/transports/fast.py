@@ -11,8 +11,8 @@ import anyio
 from anyio import to_thread
 
 from sutro_stream.engines.transports import faults
+from sutro_stream.engines.transports.connect import Connector
 from sutro_stream.engines.transports.connection import Connection
-from sutro_stream.engines.transports.dialling import Dialler
 from sutro_stream.engines.transports.request_head import request_head
 from sutro_stream.engines.transports.transport import Destination, Reply
 
@@ -41,7 +41,7 @@ class FastTransport:
         self._head = request_head(destination)
         self._keeps = destination.keeps_connections
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._dialler: Dialler | None = None
+        self._dialler: Connector | None = None
         self._connections: set[Connection] = set()
         # A set that knows its order: the last one in is the first one out.
         self._idle: dict[Connection, None] = {}
@@ -59,7 +59,7 @@ class FastTransport:
             certificates = await to_thread.run_sync(_usual_certificates)
         self._loop = asyncio.get_running_loop()
         self._all_closed = anyio.Event()
-        self._dialler = Dialler(
+        self._dialler = Connector(
             self._destination, loop=self._loop, certificates=certificates
         )
         self._drop_rested()

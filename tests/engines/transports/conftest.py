@@ -13,7 +13,7 @@ from typing import TypeAlias, cast
 import pytest
 from yarl import URL
 
-from sutro_stream.engines.transports.choice import (
+from sutro_stream.engines.transports.registry import (
     TRANSPORTS,
     TransportName,
     make_transport,

@@ -2,12 +2,14 @@
 
 import pytest
 
-from sutro_stream.flow.cohort import Cohort, Level
+from sutro_stream.flow.auto.latency_window import LatencyWindow, Level
 
 
-def cohort(*latencies_s: float, size: int | None = None, lost: int = 0) -> Cohort:
-    """A cohort of which so many are back."""
-    members = Cohort(size or len(latencies_s), limit=10)
+def window(
+    *latencies_s: float, size: int | None = None, lost: int = 0
+) -> LatencyWindow:
+    """A window of which so many are back."""
+    members = LatencyWindow(size or len(latencies_s), limit=10)
     members.missing = 0
     members.latencies += latencies_s
     members.lost = lost
@@ -16,38 +18,38 @@ def cohort(*latencies_s: float, size: int | None = None, lost: int = 0) -> Cohor
 
 def test_most_members_must_be_back() -> None:
     """Not all: the slowest are not waited for. None that are still to be sent."""
-    assert not cohort(1.0, size=10).is_ripe()
-    assert cohort(*[1.0] * 8, size=10).is_ripe()
-    unsent = cohort(1.0, 1.0)
+    assert not window(1.0, size=10).is_ripe()
+    assert window(*[1.0] * 8, size=10).is_ripe()
+    unsent = window(1.0, 1.0)
     unsent.missing = 1
     assert not unsent.is_ripe()
 
 
 def test_lost_members_are_not_waited_for() -> None:
     """They tell nothing of the latency."""
-    assert cohort(1.0, 1.0, size=10, lost=8).is_ripe()
+    assert window(1.0, 1.0, size=10, lost=8).is_ripe()
 
 
 def test_a_cohort_is_judged_once() -> None:
     """The last stragglers change nothing."""
-    members = cohort(1.0, 1.0)
+    members = window(1.0, 1.0)
     members.level(2.0, 20.0)
     assert not members.is_ripe()
 
 
 def test_the_slowest_quarter_does_not_count() -> None:
     """Those still out are among it."""
-    level = cohort(1.0, 2.0, 3.0, 99.0).level(1.0, 10.0)
+    level = window(1.0, 2.0, 3.0, 99.0).level(1.0, 10.0)
     assert level is not None
     assert level.latency_s == 2.0
-    late = cohort(1.0, 2.0, 3.0, size=4).level(1.0, 10.0)
+    late = window(1.0, 2.0, 3.0, size=4).level(1.0, 10.0)
     assert late is not None
     assert late.latency_s == 2.0
 
 
 def test_requests_in_flight_are_a_mean_over_time() -> None:
     """However they come and go within it."""
-    members = cohort(1.0)
+    members = window(1.0)
     members.started_s, members.started_area = 5.0, 100.0
     level = members.level(7.0, 130.0)
     assert level is not None
@@ -57,8 +59,8 @@ def test_requests_in_flight_are_a_mean_over_time() -> None:
 
 def test_without_an_answer_there_is_no_judgement() -> None:
     """All members were lost, or no time has passed."""
-    assert cohort(size=3, lost=3).level(1.0, 10.0) is None
-    assert cohort(1.0).level(0.0, 0.0) is None
+    assert window(size=3, lost=3).level(1.0, 10.0) is None
+    assert window(1.0).level(0.0, 0.0) is None
 
 
 def test_levels_are_joined_by_their_answers() -> None:

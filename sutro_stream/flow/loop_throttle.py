@@ -14,7 +14,7 @@ _SAMPLES = 5
 _LEAST = 1 / 32
 
 
-class Easing:
+class LoopThrottle:
     """Decides on a share of what may be taken on, from how late its work makes a loop.
 
     Attributes:

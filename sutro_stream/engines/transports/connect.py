@@ -22,7 +22,7 @@ _NAMES_KEPT_S = 10.0
 Address: TypeAlias = aiohappyeyeballs.AddrInfoType
 
 
-class Dialler:
+class Connector:
     """Makes connections to one destination.
 
     Concurrency: any number of tasks at once; a name is looked up by one of them.

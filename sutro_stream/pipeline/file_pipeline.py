@@ -21,12 +21,12 @@ from sutro_stream.flow.groups import single_error
 from sutro_stream.flow.meter import Meter, Statistics
 from sutro_stream.flow.stage import Columns
 from sutro_stream.ledger.ledger import Ledger, OpenMode
-from sutro_stream.pipeline.asking import AskingStep
-from sutro_stream.pipeline.form import ResultForm, TableForm
-from sutro_stream.pipeline.keeping import keeping
+from sutro_stream.pipeline.open_ledgers import open_ledgers
 from sutro_stream.pipeline.reassembly import Portion, Reassembly
+from sutro_stream.pipeline.recorded_step import RecordedStep
 from sutro_stream.pipeline.report import RunReport, report_of
-from sutro_stream.pipeline.running import PreparedRun
+from sutro_stream.pipeline.row_format import RowFormat, TableFormat
+from sutro_stream.pipeline.wiring import PreparedRun
 from sutro_stream.sinks.sink import Sink, Writer
 from sutro_stream.values.layout import Batch, Layout, Shape
 from sutro_stream.values.outcomes import Outcome, OutcomeBatch
@@ -34,7 +34,7 @@ from sutro_stream.values.prompts import PromptBatch
 from sutro_stream.values.rows import RowBatch
 
 OnProgress: TypeAlias = Callable[[Statistics], None] | None
-FormOf: TypeAlias = Callable[[Shape], ResultForm]
+FormatOf: TypeAlias = Callable[[Shape], RowFormat]
 Prepare: TypeAlias = Callable[[Columns], AbstractAsyncContextManager[PreparedRun]]
 
 # Rows of a table that is read back from the ledger.
@@ -145,7 +145,7 @@ class FilePipeline:
 
     prepare: Prepare
     sink: Sink
-    form: FormOf | None = None
+    form: FormatOf | None = None
 
     @property
     def ledger_path(self) -> Path:
@@ -192,11 +192,11 @@ class FilePipeline:
             self._check(run, has_failures=failures_to is not None)
             form = self._form(run.shape, keeps_all=failures_to is not None)
             writer = await stack.enter_async_context(self.sink.open(form.schema))
-            if not any(isinstance(step, AskingStep) for step in run.steps):
+            if not any(isinstance(step, RecordedStep) for step in run.steps):
                 rows = await _stream(run, self.sink, writer, on_progress)
                 return report_of(run.statistics(), path=self.sink.path, rows=rows)
             ledger = await stack.enter_async_context(
-                keeping(run, self.ledger_path, mode)
+                open_ledgers(run, self.ledger_path, mode)
             )
             try:
                 if _is_filed(run) and ledger is not None:
@@ -224,11 +224,11 @@ class FilePipeline:
                 "engine as the last stage"
             )
 
-    def _form(self, shape: Shape, *, keeps_all: bool) -> ResultForm:
+    def _form(self, shape: Shape, *, keeps_all: bool) -> RowFormat:
         if self.form is not None:
             return self.form(shape)
         layout = shape.layout(self.sink.columns)
-        return TableForm(shape, layout, keeps_all=keeps_all)
+        return TableFormat(shape, layout, keeps_all=keeps_all)
 
 
 def _is_filed(run: PreparedRun) -> bool:
@@ -237,10 +237,10 @@ def _is_filed(run: PreparedRun) -> bool:
     return last is not None and last.is_ordered and not last.keeps_answers
 
 
-def _last_call(run: PreparedRun) -> AskingStep | None:
+def _last_call(run: PreparedRun) -> RecordedStep | None:
     """The last stage if it asks an engine."""
     last = run.steps[-1] if run.steps else None
-    return last if isinstance(last, AskingStep) else None
+    return last if isinstance(last, RecordedStep) else None
 
 
 @asynccontextmanager
@@ -290,7 +290,7 @@ class _Filing:
     """
 
     def __init__(
-        self, run: PreparedRun, ledger: Ledger, form: ResultForm, writer: Writer
+        self, run: PreparedRun, ledger: Ledger, form: RowFormat, writer: Writer
     ) -> None:
         self._run = run
         self._ledger = ledger

@@ -13,7 +13,7 @@ from sutro_stream.values.prompts import PromptBatch
 from sutro_stream.values.rows import RowBatch
 
 
-class ResultForm(Protocol):
+class RowFormat(Protocol):
     """Makes rows of a file from input that was kept and from outcomes.
 
     Concurrency: called by one task at a time, and quick; no method waits.
@@ -40,7 +40,7 @@ class ResultForm(Protocol):
         """
 
 
-class TableForm:
+class TableFormat:
     """The form of a layout: input columns, then what the results add."""
 
     def __init__(self, shape: Shape, layout: Layout, *, keeps_all: bool) -> None:
@@ -60,17 +60,17 @@ class TableForm:
 
     @property
     def schema(self) -> pa.Schema:
-        """See `ResultForm`."""
+        """See `RowFormat`."""
         return self._layout.schema
 
     def kept(self, prompts: PromptBatch) -> pa.RecordBatch:
-        """See `ResultForm`: input columns."""
+        """See `RowFormat`: input columns."""
         return self._inputs.records(prompts.rows)
 
     def records(
         self, kept: pa.RecordBatch, outcomes: Sequence[Outcome]
     ) -> pa.RecordBatch:
-        """See `ResultForm`."""
+        """See `RowFormat`."""
         prompts = PromptBatch(
             rows=RowBatch(records=kept, first_index=0),
             texts=pa.nulls(kept.num_rows, pa.large_string()),

@@ -11,7 +11,7 @@ from sutro_stream.values.outcomes import Answer, Usage
 
 
 @dataclass(frozen=True, slots=True)
-class RoomierResponder:
+class RetryTruncatedResponder:
     """`Responder` that asks once more, with more room, where an answer was cut off.
 
     The second answer takes the place of the first, whatever it is; tokens and requests

@@ -1,4 +1,4 @@
-"""A lot's job on a deployment: made or found again, followed, fetched, given up."""
+"""A batch's job on a deployment: made or found again, followed, fetched, given up."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sutro_stream.errors import (
 from sutro_stream.flow.meter import Meter
 from sutro_stream.flow.retry import RetryPolicy, is_retryable
 from sutro_stream.pipeline.encoded_rows import EncodedRows
-from sutro_stream.pipeline.lots import Lot
+from sutro_stream.pipeline.job_batches import JobBatch
 from sutro_stream.values.job import JobState
 from sutro_stream.values.outcomes import ErrorKind, RowError
 from sutro_stream.wire.responses import JobInfo
@@ -43,11 +43,11 @@ class _LostError(EngineError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LotAnswers:
-    """What came of a lot's job.
+class BatchAnswers:
+    """What came of a batch's job.
 
     Attributes:
-        offsets: The rows that were sent, by offset within the lot, ascending.
+        offsets: The rows that were sent, by offset within the batch, ascending.
         outputs: A cell for each of them, or why there is none.
         is_old: Whether an earlier run had got them already.
     """
@@ -62,10 +62,10 @@ class LotAnswers:
         return isinstance(self.outputs, Outputs) and self.outputs.is_kept
 
 
-class LotJobs:
-    """Makes jobs of lots, and gets their answers.
+class BatchJobs:
+    """Makes jobs of batches, and gets their answers.
 
-    Concurrency: one event loop; as many lots at once as there are slots.
+    Concurrency: one event loop; as many batches at once as there are slots.
     """
 
     def __init__(
@@ -90,12 +90,12 @@ class LotJobs:
 
     @asynccontextmanager
     async def answers(
-        self, lot: Lot, wanted: Collection[int]
-    ) -> AsyncIterator[LotAnswers]:
-        """Wait until the deployment has answered a lot.
+        self, job_batch: JobBatch, wanted: Collection[int]
+    ) -> AsyncIterator[BatchAnswers]:
+        """Wait until the deployment has answered a batch.
 
         Args:
-            lot: Its rows.
+            job_batch: Its rows.
             wanted: Offsets of the rows to be asked; at least one.
 
         Cancellation: the job is cancelled, within seconds.
@@ -107,12 +107,12 @@ class LotJobs:
         """
         async with AsyncExitStack() as stack:
             async with self._slots:
-                found = await self._found(stack, lot, wanted)
+                found = await self._found(stack, job_batch, wanted)
             yield found
 
-    async def done(self, lot: Lot) -> None:
-        """Every row of a lot is recorded: nothing more is expected of its job."""
-        await self._forget(lot.first_index)
+    async def done(self, job_batch: JobBatch) -> None:
+        """Every row of a batch is recorded: nothing more is expected of its job."""
+        await self._forget(job_batch.first_index)
 
     async def _forget(self, first_index: int) -> None:
         # First the results, which mean nothing to another job of the same rows.
@@ -121,25 +121,25 @@ class LotJobs:
         self._sent.ended(first_index)
 
     async def _found(
-        self, stack: AsyncExitStack, lot: Lot, wanted: Collection[int]
-    ) -> LotAnswers:
-        rows = lot.rows()
+        self, stack: AsyncExitStack, job_batch: JobBatch, wanted: Collection[int]
+    ) -> BatchAnswers:
+        rows = job_batch.rows()
         while True:
-            old = self._remembered(lot, rows)
+            old = self._remembered(job_batch, rows)
             if old is not None and not _has_all(old, rows, wanted):
-                await self._forget(lot.first_index)
+                await self._forget(job_batch.first_index)
                 old = None
-            batch = old or self._prepared(lot, rows, wanted)
+            batch = old or self._prepared(job_batch, rows, wanted)
             offsets = _offsets(batch, rows)
             if old is not None:
-                kept = await self._kept(stack, lot.first_index, len(offsets))
+                kept = await self._kept(stack, job_batch.first_index, len(offsets))
                 if kept is not None:
-                    return LotAnswers(offsets=offsets, outputs=kept, is_old=True)
+                    return BatchAnswers(offsets=offsets, outputs=kept, is_old=True)
             outputs = await self._outputs(stack, batch, rows.chosen(offsets), old)
             if outputs is not None:
-                return LotAnswers(offsets=offsets, outputs=outputs)
+                return BatchAnswers(offsets=offsets, outputs=outputs)
             # What an earlier run had made is not there any more.
-            await self._forget(lot.first_index)
+            await self._forget(job_batch.first_index)
 
     async def _kept(
         self, stack: AsyncExitStack, first_index: int, rows: int
@@ -150,28 +150,28 @@ class LotJobs:
             return None
         return await stack.enter_async_context(kept_outputs(place, rows=rows))
 
-    def _remembered(self, lot: Lot, rows: EncodedRows) -> SentBatch | None:
-        batch = self._sent.get(lot.first_index)
+    def _remembered(self, job_batch: JobBatch, rows: EncodedRows) -> SentBatch | None:
+        batch = self._sent.get(job_batch.first_index)
         if batch is None:
             return None
         offsets = _offsets(batch, rows)
         inside = not offsets or offsets[-1] < len(rows)
         if not inside or batch.digest != rows.chosen(offsets).digest():
             raise WorkChangedError(
-                f"the rows from {lot.first_index} on are not those that an earlier run "
-                "has submitted: the input changed; restore it, or start afresh "
-                "(--restart)",
+                f"the rows from {job_batch.first_index} on are not those that an "
+                "earlier run has submitted: the input changed; restore it, or start "
+                "afresh (--restart)",
                 differences=("rows",),
             )
         return batch
 
     def _prepared(
-        self, lot: Lot, rows: EncodedRows, wanted: Collection[int]
+        self, job_batch: JobBatch, rows: EncodedRows, wanted: Collection[int]
     ) -> SentBatch:
         offsets = sorted(wanted)
         is_all = len(offsets) == len(rows.sendable())
         batch = SentBatch(
-            first_index=lot.first_index,
+            first_index=job_batch.first_index,
             offsets=None if is_all else offsets,
             digest=rows.chosen(offsets).digest(),
             key=str(uuid.uuid4()),
@@ -264,7 +264,7 @@ class LotJobs:
 
     @asynccontextmanager
     async def _giving_up(self, first_index: int) -> AsyncIterator[None]:
-        """Cancel the job of a lot if what is inside does not come to its end."""
+        """Cancel the job of a batch if what is inside does not come to its end."""
         try:
             yield
         except BaseException:

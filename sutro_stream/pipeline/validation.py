@@ -24,7 +24,7 @@ TRUNCATED = RowError(
 """Why an answer that is cut off does not count."""
 
 
-def judge(answer: Answer, schema: OutputSchema | None, *, attempts: int) -> Outcome:
+def validate(answer: Answer, schema: OutputSchema | None, *, attempts: int) -> Outcome:
     """Whether an answer is one: complete, not withheld, and of the right form.
 
     The answer itself is kept unchanged in any case.

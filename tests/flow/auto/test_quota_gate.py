@@ -2,7 +2,7 @@
 
 import pytest
 
-from sutro_stream.flow.quota_gate import QuotaGate
+from sutro_stream.flow.auto.quota_gate import QuotaGate
 from sutro_stream.values.rate_hints import RateHint
 
 

@@ -12,12 +12,12 @@ from anyio import CancelScope, to_thread
 from sutro_stream.errors import StoreError
 from sutro_stream.ledger.identity import WorkIdentity
 from sutro_stream.ledger.ledger import Ledger, OpenMode, open_ledger
-from sutro_stream.pipeline.asking import AskingStep
-from sutro_stream.pipeline.running import PreparedRun
+from sutro_stream.pipeline.recorded_step import RecordedStep
+from sutro_stream.pipeline.wiring import PreparedRun
 
 
 @asynccontextmanager
-async def keeping(
+async def open_ledgers(
     run: PreparedRun, path: Path | None, mode: OpenMode
 ) -> AsyncIterator[Ledger | None]:
     """Give every step that asks an engine its ledger, for as long as the run is on.
@@ -51,7 +51,7 @@ async def keeping(
             yield ledgers[-1] if ledgers else None
         finally:
             with CancelScope(shield=True):
-                asking = [step for step in run.steps if isinstance(step, AskingStep)]
+                asking = [step for step in run.steps if isinstance(step, RecordedStep)]
                 for step, ledger in zip(asking, ledgers, strict=True):
                     if not step.is_waiting:
                         await _forget_if_empty(ledger)
@@ -73,7 +73,7 @@ async def _opened(
     source = await run.reader.identity() or "rows from memory"
     parts = {"input": source}
     ledgers: list[Ledger] = []
-    asking = [at for at, step in enumerate(run.steps) if isinstance(step, AskingStep)]
+    asking = [at for at, step in enumerate(run.steps) if isinstance(step, RecordedStep)]
     for at, step in enumerate(run.steps):
         number = sum(place < at for place in asking) + 1
         named = {
@@ -89,13 +89,15 @@ async def _opened(
             )
             run.contexts[at].recorder = ledger
             ledgers.append(ledger)
-            if isinstance(step, AskingStep):
+            if isinstance(step, RecordedStep):
                 await stack.enter_async_context(step.beside(ledger, place, mode))
     return ledgers
 
 
 def _needs_memory(run: PreparedRun) -> bool:
-    return any(isinstance(step, AskingStep) and step.needs_memory for step in run.steps)
+    return any(
+        isinstance(step, RecordedStep) and step.needs_memory for step in run.steps
+    )
 
 
 def _temporary_folder() -> tempfile.TemporaryDirectory[str]:

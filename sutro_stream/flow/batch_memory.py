@@ -15,7 +15,7 @@ class _Held:
     size_bytes: int
 
 
-class Holdings:
+class BatchMemory:
     """Batches in use, by identity.
 
     Concurrency: one event loop; no method waits.

@@ -10,7 +10,7 @@ from sutro_stream.engines.engine import Engine, Responder
 
 
 @dataclass(frozen=True, slots=True)
-class LentEngine:
+class EngineWrapper:
     """An engine that somebody else opens and closes.
 
     Attributes:
@@ -43,7 +43,7 @@ class LentEngine:
 
 
 @dataclass(frozen=True, slots=True)
-class LentResponder:
+class ResponderWrapper:
     """The responder of such an engine.
 
     Attributes:

@@ -66,7 +66,7 @@ class Refusal(Enum):
     """Nothing was let through since the last cut: there is no quota left at all."""
 
 
-class Pacer:
+class RateSearch:
     """Spaces requests so that an endpoint with a rate limit refuses few of them.
 
     A refusal says that the endpoint's quota is used up at this moment. So between
@@ -76,7 +76,7 @@ class Pacer:
     """
 
     def __init__(self) -> None:
-        """A pacer that knows no limit: it begins gently and doubles every 0.2 s."""
+        """A rates that knows no limit: it begins gently and doubles every 0.2 s."""
         self._anchor: float | None = None
         self._period_s = _PERIOD_S
         self._probing_s = 0.0

@@ -11,10 +11,10 @@ from sutro_stream.errors import (
     ServiceError,
     TransportError,
 )
-from sutro_stream.flow.climbing import Climber, Steady
-from sutro_stream.flow.cohort import Cohort
-from sutro_stream.flow.pacing import Pacer, Refusal
-from sutro_stream.flow.quota_gate import QuotaGate
+from sutro_stream.flow.auto.concurrency_search import ConcurrencySearch, Steady
+from sutro_stream.flow.auto.latency_window import LatencyWindow
+from sutro_stream.flow.auto.quota_gate import QuotaGate
+from sutro_stream.flow.auto.rate_search import RateSearch, Refusal
 from sutro_stream.flow.throttle import ThrottleStatistics, Ticket
 from sutro_stream.values.rate_hints import RateHint
 
@@ -35,27 +35,27 @@ class AdaptiveTicket(Ticket):
     sequence: int
     in_flight: int
     peak_before: int
-    cohort: Cohort | None
+    window: LatencyWindow | None
 
 
 class AdaptiveThrottle:
     """`Throttle` for `concurrency="auto"`: finds the best rate by itself.
 
     Three limits, each learned by a part of its own: requests in flight, from the
-    latency of answers (`Climber`); requests a second, from refusals (`Pacer`); and
-    what the endpoint's headers say is left (`QuotaGate`). Failures that come in
-    bursts cut the first one, once for a burst.
+    latency of answers (`ConcurrencySearch`); requests a second, from refusals
+    (`RateSearch`); and what the endpoint's headers say is left (`QuotaGate`).
+    Failures that come in bursts cut the first one, once for a burst.
     """
 
     def __init__(
-        self, *, start: int = _START, cap: int = _CAP, climbs: bool = True
+        self, *, start: int = _START, cap: int = _CAP, searches: bool = True
     ) -> None:
         """A throttle that has seen nothing yet.
 
         Args:
             start: Requests in flight to begin with.
             cap: Most requests in flight.
-            climbs: Whether it limits requests in flight; otherwise it keeps to the
+            searches: Whether it limits requests in flight; otherwise it keeps to the
                 endpoint's rate limits only.
 
         Raises:
@@ -63,8 +63,8 @@ class AdaptiveThrottle:
         """
         if start < 1 or cap < 1:
             raise ConfigurationError("start and cap must be at least 1")
-        self._climber = Climber(start=start, cap=cap) if climbs else Steady()
-        self._pacer = Pacer()
+        self._search = ConcurrencySearch(start=start, cap=cap) if searches else Steady()
+        self._rates = RateSearch()
         self._gate = QuotaGate()
         self._sequence = 0
         self._refused = 0
@@ -78,29 +78,29 @@ class AdaptiveThrottle:
     @property
     def limit(self) -> int:
         """See `Throttle`."""
-        return self._climber.limit
+        return self._search.limit
 
     @property
     def in_flight(self) -> int:
         """See `Throttle`."""
-        return self._climber.in_flight
+        return self._search.in_flight
 
     def room(self, now_s: float) -> int:
         """See `Throttle`."""
-        climber = self._climber
-        free = climber.limit - climber.in_flight
+        search = self._search
+        free = search.limit - search.in_flight
         if free <= 0:
             return 0
-        paced = self._pacer.room(now_s)
+        paced = self._rates.room(now_s)
         if self._gate.is_active:
             paced = min(paced, self._gate.room(now_s, self._sequence))
         return free if paced >= free else max(0, int(paced))
 
     def wait_s(self, now_s: float) -> float | None:
         """See `Throttle`."""
-        if self._climber.in_flight >= self._climber.limit:
+        if self._search.in_flight >= self._search.limit:
             return None
-        wait_s = self._pacer.wait_s(now_s)
+        wait_s = self._rates.wait_s(now_s)
         if self._gate.is_active:
             return max(wait_s, self._gate.wait_s(now_s, self._sequence))
         return wait_s
@@ -109,14 +109,14 @@ class AdaptiveThrottle:
         """See `Throttle`."""
         sequence = self._sequence
         self._sequence = sequence + 1
-        self._pacer.sent(sequence, now_s)
-        climber = self._climber
-        cohort = climber.sent(sequence, now_s)
-        in_flight, peak = climber.in_flight, self._peak
+        self._rates.sent(sequence, now_s)
+        search = self._search
+        window = search.sent(sequence, now_s)
+        in_flight, peak = search.in_flight, self._peak
         if in_flight > peak:
             self._peak = in_flight
         return AdaptiveTicket(
-            now_s, estimated_tokens, sequence, in_flight, peak, cohort
+            now_s, estimated_tokens, sequence, in_flight, peak, window
         )
 
     def answered(
@@ -131,7 +131,7 @@ class AdaptiveThrottle:
         """See `Throttle`."""
         own = _own(ticket)
         self._round_outcomes += 1
-        self._climber.answered(own.cohort, own.sequence, now_s - own.sent_s, now_s)
+        self._search.answered(own.window, own.sequence, now_s - own.sent_s, now_s)
         if hint is not None:
             self._gate.told(hint, sequence=own.sequence, sent_s=own.sent_s, now_s=now_s)
         if self._gate.is_active:
@@ -147,7 +147,7 @@ class AdaptiveThrottle:
     ) -> None:
         """See `Throttle`."""
         own = _own(ticket)
-        self._climber.lost(own.cohort, now_s)
+        self._search.lost(own.window, now_s)
         if hint is not None:
             self._gate.told(hint, sequence=own.sequence, sent_s=own.sent_s, now_s=now_s)
         if not isinstance(error, (ServiceError, TransportError)):
@@ -159,49 +159,49 @@ class AdaptiveThrottle:
 
     def cancelled(self, ticket: Ticket, now_s: float) -> None:
         """See `Throttle`."""
-        self._climber.lost(_own(ticket).cohort, now_s)
+        self._search.lost(_own(ticket).window, now_s)
 
     def ends_after(self, requests: int | None) -> None:
         """See `Throttle`."""
-        self._pacer.ends_after(requests)
+        self._rates.ends_after(requests)
 
     def statistics(self) -> ThrottleStatistics:
         """See `Throttle`."""
         return ThrottleStatistics(
             limit=self.limit,
-            in_flight=self._climber.in_flight,
+            in_flight=self._search.in_flight,
             sent=self._sequence,
             refused=self._refused,
-            rate_per_s=self._pacer.rate_per_s,
-            ceiling=self._climber.ceiling,
-            cuts=self._cuts + self._pacer.cuts,
+            rate_per_s=self._rates.rate_per_s,
+            ceiling=self._search.ceiling,
+            cuts=self._cuts + self._rates.cuts,
         )
 
     def _after_refusal(
         self, ticket: AdaptiveTicket, now_s: float, retry_after_s: float | None
     ) -> None:
         self._refused += 1
-        climber, met = self._climber, ticket.in_flight
+        search, met = self._search, ticket.in_flight
         is_new_high = met > ticket.peak_before
-        ceiling = climber.ceiling
+        ceiling = search.ceiling
         if ceiling is not None and met > ceiling and is_new_high:
             # It was tried whether the ceiling still stands.
-            self._pacer.ignored(ticket.sequence)
-            climber.refused(now_s, at=met)
+            self._rates.ignored(ticket.sequence)
+            search.refused(now_s, at=met)
             return
-        refusal = self._pacer.refused(
+        refusal = self._rates.refused(
             ticket.sequence, ticket.sent_s, now_s, retry_after_s
         )
         if refusal in {Refusal.STALE, Refusal.EMPTY}:
             return
         if is_new_high:
             again = abs(met - self._met) <= 1 + _SAME * met
-            if again or met >= _NEAR * climber.limit:
-                climber.refused(now_s, at=met)
+            if again or met >= _NEAR * search.limit:
+                search.refused(now_s, at=met)
             self._met = met
         elif refusal is Refusal.EXCESS:
             # As many had been let through before: it is not their number.
-            climber.forget_ceiling()
+            search.forget_ceiling()
         if refusal is Refusal.EXCESS:
             self._peak = 0
 
@@ -210,13 +210,13 @@ class AdaptiveThrottle:
             return
         self._round_outcomes += 1
         self._round_failures += 1
-        limit = self._climber.limit
+        limit = self._search.limit
         if self._round_outcomes > max(_LEAST_ROUND, limit):
             self._round_outcomes = self._round_failures = 1
-        share = _OVERLOAD_SHARE * max(_LEAST_ROUND, min(limit, self._climber.in_flight))
+        share = _OVERLOAD_SHARE * max(_LEAST_ROUND, min(limit, self._search.in_flight))
         if self._round_failures < max(_OVERLOAD_FAILURES, share):
             return
-        self._climber.overloaded(now_s)
+        self._search.overloaded(now_s)
         self._cuts += 1
         self._overload_sequence = self._sequence
         self._round_outcomes = self._round_failures = 0

@@ -1,4 +1,4 @@
-"""Lots depend on the rows alone, so that a later run makes the same ones."""
+"""Batches depend on the rows alone, so that a later run makes the same ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sutro_stream.pipeline.encoded_rows import EncodedRows
-from sutro_stream.pipeline.lots import Cutter, Lot
+from sutro_stream.pipeline.job_batches import Cutter, JobBatch
 from sutro_stream.values.prompts import PromptBatch
 from sutro_stream.values.rows import RowBatch
 
@@ -31,32 +31,34 @@ def encoded(rows: list[str | None]) -> EncodedRows:
     return EncodedRows.of(pa.array(texts, pa.large_string()))
 
 
-def cut(rows: list[str | None], chunks: list[int]) -> list[Lot]:
-    """The lots of rows that arrive in chunks of these sizes."""
+def cut(rows: list[str | None], chunks: list[int]) -> list[JobBatch]:
+    """The batches of rows that arrive in chunks of these sizes."""
     cutter = Cutter(most_rows=7, most_bytes=40)
-    lots: list[Lot] = []
+    job_batches: list[JobBatch] = []
     start = 0
     for size in chunks:
         part = rows[start : start + size]
         if part:
-            lots += cutter.add(batch(start, len(part)), encoded(part))
+            job_batches += cutter.add(batch(start, len(part)), encoded(part))
         start += size
     last = cutter.finish()
-    return [*lots, *([] if last is None else [last])]
+    return [*job_batches, *([] if last is None else [last])]
 
 
 @given(ROWS, CHUNKS)
 def test_joined_they_are_the_rows(rows: list[str | None], chunks: list[int]) -> None:
     """In order, each once, and each where it says."""
-    lots = cut(rows, chunks)
-    found = [row for lot in lots for row in lot.rows().values()]
+    job_batches = cut(rows, chunks)
+    found = [row for job_batch in job_batches for row in job_batch.rows().values()]
     assert found == encoded(rows).values()
-    assert [lot.number for lot in lots] == list(range(len(lots)))
+    assert [job_batch.number for job_batch in job_batches] == list(
+        range(len(job_batches))
+    )
     first = 0
-    for lot in lots:
-        assert lot.first_index == first
-        first += len(lot)
-        for part in lot.parts:
+    for job_batch in job_batches:
+        assert job_batch.first_index == first
+        first += len(job_batch)
+        for part in job_batch.parts:
             at = part.prompts.rows.records.column("n")[part.offsets.start].as_py()
             assert at == part.first_index
             assert len(part.rows) == len(part.offsets)
@@ -65,10 +67,12 @@ def test_joined_they_are_the_rows(rows: list[str | None], chunks: list[int]) -> 
 @given(ROWS, CHUNKS)
 def test_they_keep_to_both_limits(rows: list[str | None], chunks: list[int]) -> None:
     """But for a row that is larger by itself."""
-    for lot in cut(rows, chunks):
-        assert 1 <= len(lot) <= 7
-        size = sum(1 if row is None else len(row) + 1 for row in lot.rows().values())
-        assert size <= 40 or len(lot) == 1
+    for job_batch in cut(rows, chunks):
+        assert 1 <= len(job_batch) <= 7
+        size = sum(
+            1 if row is None else len(row) + 1 for row in job_batch.rows().values()
+        )
+        assert size <= 40 or len(job_batch) == 1
 
 
 @given(ROWS, CHUNKS, CHUNKS)
@@ -76,5 +80,5 @@ def test_they_do_not_depend_on_how_rows_arrive(
     rows: list[str | None], chunks: list[int], others: list[int]
 ) -> None:
     """Only on what they are."""
-    sizes = [len(lot) for lot in cut(rows, chunks)]
-    assert sizes == [len(lot) for lot in cut(rows, others)]
+    sizes = [len(job_batch) for job_batch in cut(rows, chunks)]
+    assert sizes == [len(job_batch) for job_batch in cut(rows, others)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from enum import Enum, auto
 
-from sutro_stream.flow.cohort import Cohort, Level
+from sutro_stream.flow.auto.latency_window import LatencyWindow, Level
 
 # Worth going up for: throughput must rise by this share of the rise in requests in
 # flight. It keeps off the flat top, where only latency grows.
@@ -61,17 +61,17 @@ class _Phase(Enum):
     """Nothing better next to the base; watching for a change."""
 
 
-class Climber:
+class ConcurrencySearch:
     """Climbs to the limit with the highest throughput, and follows it.
 
     At first the limit doubles with each round of answers. As soon as answers get
     slower, it goes in steps: measure, try another limit, measure, keep the better.
-    Limits are compared by the latency of whole cohorts of requests; a cohort is as
+    Limits are compared by the latency of whole windows of requests; a window is as
     large as the scatter of latencies demands.
     """
 
     def __init__(self, *, start: int, cap: int) -> None:
-        """A climber at its start, rising."""
+        """A search at its start, rising."""
         self.limit = min(start, cap)
         self.in_flight = 0
         self.ceiling: int | None = None
@@ -80,7 +80,7 @@ class Climber:
         self._area = 0.0
         self._area_s = 0.0
         self._is_rising = True
-        self._cohort = self._new_cohort()
+        self._window = self._new_window()
         self._skip = 0
         self._full_sequence = -1
         self._best: Level | None = None
@@ -101,33 +101,37 @@ class Climber:
 
     # Requests.
 
-    def sent(self, sequence: int, now_s: float) -> Cohort | None:
-        """Note a request going out; the cohort it belongs to, if any."""
+    def sent(self, sequence: int, now_s: float) -> LatencyWindow | None:
+        """Note a request going out; the window it belongs to, if any."""
         in_flight = self.in_flight
         self._area += in_flight * (now_s - self._area_s)
         self._area_s = now_s
         self.in_flight = in_flight = in_flight + 1
         if in_flight >= self.limit:
             self._full_sequence = sequence
-        cohort = self._cohort
-        if cohort.missing:
+        window = self._window
+        if window.missing:
             if self._skip:
                 # Those sent before it are answered under the old limit's load.
                 self._skip -= 1
                 return None
-            if cohort.missing == cohort.size:
-                cohort.started_s, cohort.started_area = now_s, self._area
-            cohort.missing -= 1
-            return cohort
+            if window.missing == window.size:
+                window.started_s, window.started_area = now_s, self._area
+            window.missing -= 1
+            return window
         if not self._is_rising:
             return None
-        self._cohort = cohort = self._new_cohort()
-        cohort.started_s, cohort.started_area = now_s, self._area
-        cohort.missing -= 1
-        return cohort
+        self._window = window = self._new_window()
+        window.started_s, window.started_area = now_s, self._area
+        window.missing -= 1
+        return window
 
     def answered(
-        self, cohort: Cohort | None, sequence: int, latency_s: float, now_s: float
+        self,
+        window: LatencyWindow | None,
+        sequence: int,
+        latency_s: float,
+        now_s: float,
     ) -> None:
         """Note an answer."""
         in_flight = self.in_flight
@@ -137,20 +141,20 @@ class Climber:
         if self._is_rising and self._full_sequence >= sequence:
             most = min(self._most(now_s), self._allowed)
             self.limit = min(self.limit + 1, max(self.limit, most))
-        if cohort is not None:
-            cohort.latencies.append(latency_s)
-            if not cohort.missing and cohort.is_ripe():
-                self._judge(cohort, now_s)
+        if window is not None:
+            window.latencies.append(latency_s)
+            if not window.missing and window.is_ripe():
+                self._judge(window, now_s)
 
-    def lost(self, cohort: Cohort | None, now_s: float) -> None:
+    def lost(self, window: LatencyWindow | None, now_s: float) -> None:
         """Note a request that ended without an answer."""
         self._area += self.in_flight * (now_s - self._area_s)
         self._area_s = now_s
         self.in_flight -= 1
-        if cohort is not None:
-            cohort.lost += 1
-            if cohort.is_ripe():
-                self._judge(cohort, now_s)
+        if window is not None:
+            window.lost += 1
+            if window.is_ripe():
+                self._judge(window, now_s)
 
     def refused(self, now_s: float, *, at: int) -> None:
         """Go below a number of requests in flight at which one was refused."""
@@ -180,16 +184,16 @@ class Climber:
             return self._cap
         return min(self._cap, self.ceiling)
 
-    def _new_cohort(self) -> Cohort:
+    def _new_window(self) -> LatencyWindow:
         limit = self.limit
         size = limit // 3 if self._is_rising else min(limit, _MOST_SAMPLE)
-        return Cohort(max(_LEAST_SAMPLE, size), limit=limit)
+        return LatencyWindow(max(_LEAST_SAMPLE, size), limit=limit)
 
     def _go(self, limit: int) -> None:
         # One round of answers passes until the endpoint has settled.
         self._skip = limit
         self.limit = limit
-        self._cohort = self._new_cohort()
+        self._window = self._new_window()
 
     def _descend(self, limit: int) -> None:
         if limit >= self.limit:
@@ -211,15 +215,15 @@ class Climber:
         longest_s = max(_LONGEST_REST_S, _REST_LATENCIES * latency_s)
         self._rest_s = min(2 * self._rest_s, longest_s)
 
-    def _judge(self, cohort: Cohort, now_s: float) -> None:
-        level = cohort.level(now_s, self._area)
+    def _judge(self, window: LatencyWindow, now_s: float) -> None:
+        level = window.level(now_s, self._area)
         if self._is_rising:
             if level is not None:
-                self._judge_rise(level, cohort.limit, now_s)
+                self._judge_rise(level, window.limit, now_s)
             return
-        if cohort is not self._cohort:
+        if window is not self._window:
             return
-        self._cohort = self._new_cohort()
+        self._window = self._new_window()
         if level is None:
             return
         # Where less was sent than allowed, there is nothing to learn of the limit.
@@ -346,7 +350,7 @@ def _has_drifted(base: Level, level: Level) -> bool:
 
 
 class Steady:
-    """In place of a `Climber` where requests in flight are not limited by it."""
+    """In place of a `ConcurrencySearch` where it does not limit what is in flight."""
 
     limit = 1 << 30
     ceiling: int | None = None
@@ -361,7 +365,7 @@ class Steady:
 
     def answered(
         self,
-        cohort: Cohort | None,  # noqa: ARG002 - nothing is learned
+        window: LatencyWindow | None,  # noqa: ARG002 - nothing is learned
         sequence: int,  # noqa: ARG002
         latency_s: float,  # noqa: ARG002
         now_s: float,  # noqa: ARG002
@@ -369,15 +373,15 @@ class Steady:
         """Note an answer."""
         self.in_flight -= 1
 
-    def lost(self, cohort: Cohort | None, now_s: float) -> None:  # noqa: ARG002
+    def lost(self, window: LatencyWindow | None, now_s: float) -> None:  # noqa: ARG002
         """Note a request that ended without an answer."""
         self.in_flight -= 1
 
     def refused(self, now_s: float, *, at: int) -> None:
-        """See `Climber`; changes nothing."""
+        """See `ConcurrencySearch`; changes nothing."""
 
     def overloaded(self, now_s: float) -> None:
-        """See `Climber`; changes nothing."""
+        """See `ConcurrencySearch`; changes nothing."""
 
     def forget_ceiling(self) -> None:
-        """See `Climber`; there is none."""
+        """See `ConcurrencySearch`; there is none."""

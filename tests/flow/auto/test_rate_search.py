@@ -2,7 +2,7 @@
 
 import pytest
 
-from sutro_stream.flow.pacing import Pacer, Refusal
+from sutro_stream.flow.auto.rate_search import RateSearch, Refusal
 
 REFUSAL_S = 0.005
 
@@ -11,9 +11,14 @@ class Endpoint:
     """Lets so many a second through, and tells at once what it refuses."""
 
     def __init__(
-        self, pacer: Pacer, per_s: float, *, burst: float = 20.0, now_s: float = 0.0
+        self,
+        rates: RateSearch,
+        per_s: float,
+        *,
+        burst: float = 20.0,
+        now_s: float = 0.0,
     ) -> None:
-        self.pacer = pacer
+        self.rates = rates
         self.per_s = per_s
         self.burst = burst
         self.tokens = burst
@@ -30,43 +35,43 @@ class Endpoint:
             self.now_s += 0.001
             self.tokens = min(self.burst, self.tokens + self.per_s * 0.001)
             self._deliver(retry_after_s)
-            room = min(self.pacer.room(self.now_s), 50)
+            room = min(self.rates.room(self.now_s), 50)
             while room >= 1:
-                self.pacer.sent(self.sent, self.now_s)
+                self.rates.sent(self.sent, self.now_s)
                 if self.tokens >= 1:
                     self.tokens -= 1
                     admitted += 1
                 else:
                     self._late.append((self.sent, self.now_s))
                 self.sent += 1
-                room = min(self.pacer.room(self.now_s), room - 1)
+                room = min(self.rates.room(self.now_s), room - 1)
         return admitted / (self.per_s * (until_s - started_s))
 
     def _deliver(self, retry_after_s: float | None) -> None:
         while self._late and self._late[0][1] + REFUSAL_S <= self.now_s:
             sequence, sent_s = self._late.pop(0)
             self.refused += 1
-            kind = self.pacer.refused(sequence, sent_s, self.now_s, retry_after_s)
+            kind = self.rates.refused(sequence, sent_s, self.now_s, retry_after_s)
             self.kinds.append(kind)
 
 
 def test_nothing_is_limited_before_a_refusal() -> None:
     """A gentle start, doubling, and soon no limit at all."""
-    pacer = Pacer()
-    endpoint = Endpoint(pacer, 1e6, burst=1e6)
+    rates = RateSearch()
+    endpoint = Endpoint(rates, 1e6, burst=1e6)
     endpoint.run(0.1)
     assert endpoint.sent < 60
     endpoint.run(2.5)
-    assert pacer.room(2.5) > 1e9
-    assert pacer.rate_per_s is None
+    assert rates.room(2.5) > 1e9
+    assert rates.rate_per_s is None
 
 
 @pytest.mark.parametrize("per_s", [20, 100, 400, 3000])
 @pytest.mark.parametrize("burst", [10, 100, 1000])
 def test_a_permitted_rate_is_found_and_kept(per_s: float, burst: float) -> None:
     """Nearly all of it is used, and few requests are refused."""
-    pacer = Pacer()
-    endpoint = Endpoint(pacer, per_s, burst=burst)
+    rates = RateSearch()
+    endpoint = Endpoint(rates, per_s, burst=burst)
     warm_up_s = 5.0 + burst / per_s
     endpoint.run(warm_up_s)
     sent, refused = endpoint.sent, endpoint.refused
@@ -78,7 +83,7 @@ def test_a_permitted_rate_is_found_and_kept(per_s: float, burst: float) -> None:
 
 def test_a_clock_may_start_anywhere() -> None:
     """A limit met at once is found as quickly when the clock shows days."""
-    endpoint = Endpoint(Pacer(), 100, burst=2, now_s=1e6)
+    endpoint = Endpoint(RateSearch(), 100, burst=2, now_s=1e6)
     endpoint.tokens = 0.0
     endpoint.run(1e6 + 3.0)
     assert endpoint.run(1e6 + 6.0) > 0.85
@@ -86,38 +91,38 @@ def test_a_clock_may_start_anywhere() -> None:
 
 def test_a_burst_of_refusals_is_cut_once() -> None:
     """Those sent before the cut tell nothing new."""
-    pacer = Pacer()
-    endpoint = Endpoint(pacer, 1e6, burst=1e6)
+    rates = RateSearch()
+    endpoint = Endpoint(rates, 1e6, burst=1e6)
     endpoint.run(0.5)
-    before = pacer.cuts
+    before = rates.cuts
     kinds = {
-        pacer.refused(sequence, 0.49, 0.5, None)
+        rates.refused(sequence, 0.49, 0.5, None)
         for sequence in range(endpoint.sent - 20, endpoint.sent)
     }
-    assert pacer.cuts == before + 1
+    assert rates.cuts == before + 1
     assert kinds == {Refusal.EXCESS, Refusal.STALE}
 
 
 def test_single_refusals_among_many_answers_change_nothing() -> None:
     """Some endpoints refuse one in a hundred, whatever the rate."""
-    pacer = Pacer()
-    endpoint = Endpoint(pacer, 500)
+    rates = RateSearch()
+    endpoint = Endpoint(rates, 500)
     endpoint.run(5.0)
     endpoint.per_s = endpoint.burst = 1e6
-    sequence, cuts = endpoint.sent, pacer.cuts
+    sequence, cuts = endpoint.sent, rates.cuts
     for refusal in range(20):
         endpoint.run(5.2 + 0.2 * refusal)
         assert endpoint.sent - sequence > 50
         sequence = endpoint.sent
-        kind = pacer.refused(sequence - 1, endpoint.now_s, endpoint.now_s, None)
+        kind = rates.refused(sequence - 1, endpoint.now_s, endpoint.now_s, None)
         assert kind is Refusal.ISOLATED
-    assert pacer.cuts == cuts
-    assert (pacer.rate_per_s or 0) > 5000
+    assert rates.cuts == cuts
+    assert (rates.rate_per_s or 0) > 5000
 
 
 def test_a_limit_that_was_raised_is_found() -> None:
     """Within seconds, though nobody told."""
-    endpoint = Endpoint(Pacer(), 100)
+    endpoint = Endpoint(RateSearch(), 100)
     endpoint.run(10.0)
     endpoint.per_s = 800
     endpoint.run(14.0)
@@ -126,7 +131,7 @@ def test_a_limit_that_was_raised_is_found() -> None:
 
 def test_a_limit_that_was_lowered_is_followed_at_once() -> None:
     """With few refusals."""
-    endpoint = Endpoint(Pacer(), 800)
+    endpoint = Endpoint(RateSearch(), 800)
     endpoint.run(10.0)
     refused = endpoint.refused
     endpoint.per_s = 100
@@ -137,8 +142,8 @@ def test_a_limit_that_was_lowered_is_followed_at_once() -> None:
 
 def test_while_nothing_gets_through_it_is_asked_now_and_then() -> None:
     """One request at a time, as long apart as the endpoint tells."""
-    pacer = Pacer()
-    endpoint = Endpoint(pacer, 200)
+    rates = RateSearch()
+    endpoint = Endpoint(rates, 200)
     endpoint.run(5.0)
     endpoint.per_s = 1e-9
     endpoint.run(5.5, retry_after_s=10.0)
@@ -152,36 +157,36 @@ def test_while_nothing_gets_through_it_is_asked_now_and_then() -> None:
 
 def test_the_wait_is_until_there_is_room() -> None:
     """Neither too early, which costs a wake-up, nor too late, which costs rate."""
-    pacer = Pacer()
-    endpoint = Endpoint(pacer, 50)
+    rates = RateSearch()
+    endpoint = Endpoint(rates, 50)
     endpoint.run(5.0)
-    while pacer.room(endpoint.now_s) >= 1:
-        pacer.sent(endpoint.sent, endpoint.now_s)
+    while rates.room(endpoint.now_s) >= 1:
+        rates.sent(endpoint.sent, endpoint.now_s)
         endpoint.sent += 1
-    wait_s = pacer.wait_s(endpoint.now_s)
-    assert pacer.room(endpoint.now_s + 0.9 * wait_s) < 1
-    assert pacer.room(endpoint.now_s + 1.01 * wait_s) >= 1
+    wait_s = rates.wait_s(endpoint.now_s)
+    assert rates.room(endpoint.now_s + 0.9 * wait_s) < 1
+    assert rates.room(endpoint.now_s + 1.01 * wait_s) >= 1
 
 
 def test_idle_time_teaches_nothing() -> None:
     """After a minute's pause the rate is the one that was known."""
-    pacer = Pacer()
-    endpoint = Endpoint(pacer, 300)
+    rates = RateSearch()
+    endpoint = Endpoint(rates, 300)
     endpoint.run(5.0)
-    known = pacer.rate_per_s
+    known = rates.rate_per_s
     assert known is not None
-    pacer.room(endpoint.now_s + 60.0)
-    after = pacer.rate_per_s
+    rates.room(endpoint.now_s + 60.0)
+    after = rates.rate_per_s
     assert after is not None
     assert after < 1.3 * known
 
 
 def test_nothing_is_risked_towards_the_end() -> None:
     """A row refused now would come back when all others are done."""
-    pacer = Pacer()
-    endpoint = Endpoint(pacer, 400)
+    rates = RateSearch()
+    endpoint = Endpoint(rates, 400)
     endpoint.run(3.0, retry_after_s=1.0)
-    pacer.ends_after(550)
+    rates.ends_after(550)
     refused = endpoint.refused
     endpoint.run(4.4, retry_after_s=1.0)
     assert endpoint.refused == refused

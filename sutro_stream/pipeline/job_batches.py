@@ -1,4 +1,4 @@
-"""Rows cut into lots, one for each job: by number and by size, in stream order."""
+"""Rows cut into batches, one for each job: by number and by size, in stream order."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lot:
+class JobBatch:
     """Consecutive rows that become one job.
 
     Attributes:
@@ -58,16 +58,16 @@ class Lot:
 class Cutter:
     """Cuts a stream of rows.
 
-    Where a lot ends depends on the rows alone, not on how they arrive: a later run
-    over the same input makes the same lots.
+    Where a batch ends depends on the rows alone, not on how they arrive: a later run
+    over the same input makes the same batches.
     """
 
     def __init__(self, *, most_rows: int, most_bytes: int) -> None:
         """A cutter.
 
         Args:
-            most_rows: Of a lot.
-            most_bytes: Of a lot's JSON; a larger row gets a lot of its own.
+            most_rows: Of a batch.
+            most_bytes: Of a batch's JSON; a larger row gets a batch of its own.
         """
         self._most_rows = most_rows
         self._most_bytes = most_bytes
@@ -76,8 +76,8 @@ class Cutter:
         self._bytes = 0
         self._number = 0
 
-    def add(self, prompts: PromptBatch, rows: EncodedRows) -> Iterator[Lot]:
-        """Take a batch; the lots that are complete with it."""
+    def add(self, prompts: PromptBatch, rows: EncodedRows) -> Iterator[JobBatch]:
+        """Take a batch; the batches that are complete with it."""
         start = 0
         while start < len(rows):
             stop = min(start + self._most_rows - self._rows, len(rows))
@@ -91,14 +91,14 @@ class Cutter:
             if is_full:
                 yield self._cut()
 
-    def finish(self) -> Lot | None:
+    def finish(self) -> JobBatch | None:
         """What is left."""
         return self._cut() if self._rows else None
 
     def _fitting(self, rows: EncodedRows, start: int, stop: int) -> int:
         """Where those that fit end, of some rows that are too many.
 
-        At least one does in a lot that has none.
+        At least one does in a batch that has none.
         """
         least = start if self._rows else start + 1
         return least + bisect_right(
@@ -118,8 +118,8 @@ class Cutter:
             self._rows += len(kept)
             self._bytes += kept.size_bytes
 
-    def _cut(self) -> Lot:
-        lot = Lot(number=self._number, parts=tuple(self._parts))
+    def _cut(self) -> JobBatch:
+        job_batch = JobBatch(number=self._number, parts=tuple(self._parts))
         self._number += 1
         self._parts, self._rows, self._bytes = [], 0, 0
-        return lot
+        return job_batch

@@ -55,14 +55,14 @@ class Level:
         )
 
 
-class Cohort:
+class LatencyWindow:
     """Some requests sent one after the other.
 
-    Written by the climber that owns it: `missing` members are still to be sent,
+    Written by the search that owns it: `missing` members are still to be sent,
     `latencies` are of those that were answered, `lost` of them were not.
 
     Counting answers instead would favour whatever was sent last: after a change, the
-    quick answers come first. So a cohort is judged only when most of its members are
+    quick answers come first. So a window is judged only when most of its members are
     back, and those still out count as the slowest.
     """
 
@@ -78,7 +78,7 @@ class Cohort:
     )
 
     def __init__(self, size: int, *, limit: int) -> None:
-        """An empty cohort, open for members.
+        """An empty window, open for members.
 
         Args:
             size: Members it waits for.

@@ -7,7 +7,11 @@ from collections.abc import Callable
 import anyio
 import pytest
 
-from sutro_stream.engines.counted import CountedEngine, CountedResponder, RequestCounts
+from sutro_stream.engines.request_counts import (
+    CountedEngine,
+    CountedResponder,
+    RequestCounts,
+)
 from sutro_stream.errors import EngineError, RateLimitedError, TransportError
 from sutro_stream.testing import ScriptedEngine
 from sutro_stream.values.instructions import Instructions

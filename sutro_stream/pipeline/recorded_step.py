@@ -11,7 +11,7 @@ from sutro_stream.ledger.ledger import Ledger, OpenMode
 
 
 @runtime_checkable
-class AskingStep(Step, Protocol):
+class RecordedStep(Step, Protocol):
     """A bound stage that gets answers, and records what became of each row."""
 
     @property

@@ -14,7 +14,7 @@ from sutro_stream.errors import (
     ServiceError,
     TransportError,
 )
-from sutro_stream.flow.adaptive import AdaptiveThrottle
+from sutro_stream.flow.auto.adaptive import AdaptiveThrottle
 from sutro_stream.flow.throttle import Ticket
 from sutro_stream.testing import (
     Conditions,
@@ -177,7 +177,7 @@ def test_single_failures_cut_nothing() -> None:
 
 def test_without_climbing_only_refusals_hold_it_back() -> None:
     """For fixed numbers of requests in flight."""
-    throttle = AdaptiveThrottle(climbs=False)
+    throttle = AdaptiveThrottle(searches=False)
     endpoint = SimulatedEndpoint(Conditions(latency=USUAL, slots=4))
     trace = simulate(endpoint, throttle, Client(rows=3000))
     assert trace.refused == 0

@@ -7,7 +7,7 @@ from collections import deque
 import anyio
 
 
-class Parking:
+class WaitQueue:
     """A queue of waiting tasks.
 
     Waking more tasks than there are rows would cost a context switch for each;

@@ -22,7 +22,7 @@ class KnownRow:
     outcome: Outcome
 
 
-class Recorder(Protocol):
+class OutcomeStore(Protocol):
     """Remembers outcomes by row.
 
     Concurrency: one event loop, any number of tasks.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from sutro_stream.engines.lent import LentEngine, LentResponder
+from sutro_stream.engines.wrapper import EngineWrapper, ResponderWrapper
 from sutro_stream.errors import EngineError, RateLimitedError
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.outcomes import Answer
@@ -43,7 +43,7 @@ class RequestCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class CountedEngine(LentEngine):
+class CountedEngine(EngineWrapper):
     """An engine whose requests are counted; neither opens nor closes it.
 
     Attributes:
@@ -58,7 +58,7 @@ class CountedEngine(LentEngine):
 
 
 @dataclass(frozen=True, slots=True)
-class CountedResponder(LentResponder):
+class CountedResponder(ResponderWrapper):
     """`Responder` that counts."""
 
     counts: RequestCounts

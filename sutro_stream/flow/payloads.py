@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from sutro_stream.errors import WorkChangedError
-from sutro_stream.flow.recorder import Recorder
+from sutro_stream.flow.outcome_store import OutcomeStore
 from sutro_stream.values.outcomes import Outcome
 
 InT = TypeVar("InT")
@@ -15,7 +15,7 @@ InT_contra = TypeVar("InT_contra", contravariant=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
+class Resolved:
     """Payload of a row that needs no request.
 
     Attributes:
@@ -28,7 +28,7 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Follows:
+class DuplicateOf:
     """Payload of a row whose prompt an earlier one has as well.
 
     Attributes:
@@ -47,13 +47,13 @@ class Content(Protocol[InT_contra]):
         """0-based index of its first row."""
 
     def payloads(self, batch: InT_contra) -> list[Any]:
-        """What an attempt needs for each row, `Settled` for rows that need none."""
+        """What an attempt needs for each row, `Resolved` for rows that need none."""
 
     def digest(self, payload: object) -> int:
         """A number that equal payloads share, and others practically never."""
 
 
-class Intake(Generic[InT]):
+class Payloads(Generic[InT]):
     """Turns batches into payloads, with what is known of their rows put in.
 
     Concurrency: one task.
@@ -63,7 +63,7 @@ class Intake(Generic[InT]):
         self,
         content: Content[InT],
         *,
-        recorder: Recorder | None,
+        recorder: OutcomeStore | None,
         spool: Callable[[InT], Awaitable[None]] | None,
         dedupe: bool,
     ) -> None:
@@ -97,9 +97,9 @@ class Intake(Generic[InT]):
         known = await recorder.known(first, len(payloads))
         for index, row in known.items():
             payload = payloads[index - first]
-            if not isinstance(payload, Settled):
+            if not isinstance(payload, Resolved):
                 self._require_same(index, payload, row.digest)
-            payloads[index - first] = Settled(outcome=row.outcome, is_recorded=True)
+            payloads[index - first] = Resolved(outcome=row.outcome, is_recorded=True)
         if self._dedupe:
             await self._mark_followers(first, payloads, recorder)
         return payloads
@@ -114,15 +114,15 @@ class Intake(Generic[InT]):
             )
 
     async def _mark_followers(
-        self, first: int, payloads: list[Any], recorder: Recorder
+        self, first: int, payloads: list[Any], recorder: OutcomeStore
     ) -> None:
         digest = self._content.digest
         digests = [
-            None if isinstance(payload, Settled) else digest(payload)
+            None if isinstance(payload, Resolved) else digest(payload)
             for payload in payloads
         ]
         leaders = await recorder.leaders(first, digests)
         for offset, leader in enumerate(leaders):
             own = digests[offset]
             if own is not None and leader != first + offset:
-                payloads[offset] = Follows(leader=leader, digest=own)
+                payloads[offset] = DuplicateOf(leader=leader, digest=own)

@@ -1,0 +1,1 @@
+"""Limits found while running: `concurrency="auto"`, and rates kept to unasked."""
