@@ -10,16 +10,15 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Generic, TypeVar
+from typing import Any
 
+from sutro_stream.values.prompts import PromptBatch
 from sutro_stream.values.quick import quick
-
-BatchT = TypeVar("BatchT")
 
 
 @quick
 @dataclass(slots=True, eq=False, kw_only=True)
-class Task(Generic[BatchT]):
+class Task:
     """One row on its way; mutable, and owned by whoever works on it.
 
     Attributes:
@@ -31,15 +30,20 @@ class Task(Generic[BatchT]):
         extra_requests: Requests that engines sent beyond one for each attempt.
     """
 
-    batch: BatchT
+    batch: PromptBatch
     offset: int
     payload: Any
     ticket: int = -1
     attempts: int = 0
     extra_requests: int = 0
 
+    @property
+    def index(self) -> int:
+        """0-based position of the row in the stream."""
+        return self.batch.first_index + self.offset
 
-class Backlog(Generic[BatchT]):
+
+class Backlog:
     """Rows not being worked on at the moment.
 
     Concurrency: one event loop; no method waits.
@@ -49,10 +53,10 @@ class Backlog(Generic[BatchT]):
     """
 
     def __init__(self) -> None:
-        self._batches: deque[Iterator[Task[BatchT]]] = deque()
+        self._batches: deque[Iterator[Task]] = deque()
         # Looked at for every row: see `Gate.is_always_open`.
         self.fresh = 0
-        self._delayed: list[tuple[float, int, Task[BatchT]]] = []
+        self._delayed: list[tuple[float, int, Task]] = []
         self._order = count()
         self._ended = False
 
@@ -80,7 +84,7 @@ class Backlog(Generic[BatchT]):
         """Whether there is nothing left to take, now or later."""
         return self._ended and not self.fresh and not self._delayed
 
-    def add(self, batch: BatchT, payloads: list[Any]) -> None:
+    def add(self, batch: PromptBatch, payloads: list[Any]) -> None:
         """Append a batch, with one payload for each of its rows."""
         self.fresh += len(payloads)
         self._batches.append(
@@ -92,7 +96,7 @@ class Backlog(Generic[BatchT]):
         """Say that no more batches will come."""
         self._ended = True
 
-    def postpone(self, task: Task[BatchT], due_s: float) -> None:
+    def postpone(self, task: Task, due_s: float) -> None:
         """Give a begun row back until `due_s`."""
         heapq.heappush(self._delayed, (due_s, next(self._order), task))
 
@@ -102,13 +106,13 @@ class Backlog(Generic[BatchT]):
             return 0
         return sum(due_s <= now_s for due_s, _, _ in self._delayed)
 
-    def take_due(self, now_s: float) -> Task[BatchT] | None:
+    def take_due(self, now_s: float) -> Task | None:
         """The delayed row that has been due the longest, `None` without any."""
         if self._delayed and self._delayed[0][0] <= now_s:
             return heapq.heappop(self._delayed)[2]
         return None
 
-    def take_fresh(self) -> Task[BatchT] | None:
+    def take_fresh(self) -> Task | None:
         """The next fresh row in order, `None` without any."""
         while self._batches:
             task = next(self._batches[0], None)

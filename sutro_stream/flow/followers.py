@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from typing import Generic, TypeVar
 
 from sutro_stream.flow.backlog import Task
 from sutro_stream.values.outcomes import Outcome
-
-BatchT = TypeVar("BatchT")
 
 # What is older has to be read back from the recorder.
 _RECENT_OUTCOMES = 16_384
 
 
-class Followers(Generic[BatchT]):
+class Followers:
     """Waiting rows by the row they wait for, and outcomes of late.
 
     Concurrency: one event loop; no method waits.
@@ -23,14 +20,14 @@ class Followers(Generic[BatchT]):
 
     def __init__(self) -> None:
         self._open: set[int] = set()
-        self._waiting: dict[int, list[Task[BatchT]]] = {}
+        self._waiting: dict[int, list[Task]] = {}
         self._recent: OrderedDict[int, Outcome] = OrderedDict()
 
     def opened(self, indices: Iterable[int]) -> None:
         """Note rows that came in and have no outcome yet."""
         self._open.update(indices)
 
-    def wait(self, leader: int, task: Task[BatchT]) -> bool:
+    def wait(self, leader: int, task: Task) -> bool:
         """Let a row wait for its leader; `False` if that has its outcome already."""
         if leader not in self._open:
             return False
@@ -41,7 +38,7 @@ class Followers(Generic[BatchT]):
         """A leader's outcome, `None` when that was long ago."""
         return self._recent.get(leader)
 
-    def concluded(self, index: int, outcome: Outcome) -> Sequence[Task[BatchT]]:
+    def concluded(self, index: int, outcome: Outcome) -> Sequence[Task]:
         """Note a row's outcome; the rows that waited for it."""
         self._open.discard(index)
         self._recent[index] = outcome

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
@@ -13,28 +13,26 @@ from sutro_stream.flow.backlog import Task
 from sutro_stream.flow.throttle import Ticket
 from sutro_stream.flow.wait_queue import WaitQueue
 
-BatchT = TypeVar("BatchT")
-
 
 @dataclass(slots=True, eq=False)
-class Lane(Generic[BatchT]):
+class Lane:
     """One worker: what it works on, and the scope that a deadline cancels."""
 
-    task: Task[BatchT] | None = None
-    overdue: Task[BatchT] | None = None
+    task: Task | None = None
+    overdue: Task | None = None
     ticket: Ticket | None = None
     started_s: float = 0.0
     scope: anyio.CancelScope | None = None
 
 
-class Lanes(Generic[BatchT]):
+class Lanes:
     """At most so many workers, none of which exists before there is work for it.
 
     Concurrency: one event loop.
     """
 
     def __init__(
-        self, work: Callable[[Lane[BatchT]], Coroutine[Any, Any, None]], *, most: int
+        self, work: Callable[[Lane], Coroutine[Any, Any, None]], *, most: int
     ) -> None:
         """No worker yet.
 
@@ -44,7 +42,7 @@ class Lanes(Generic[BatchT]):
         """
         self._work = work
         self._most = most
-        self._lanes: list[Lane[BatchT]] = []
+        self._lanes: list[Lane] = []
         self._waiting = WaitQueue()
         self._tasks: TaskGroup | None = None
 
@@ -61,7 +59,7 @@ class Lanes(Generic[BatchT]):
         self._waiting.wake(rows)
         if missing > 0 and self._tasks is not None:
             for _ in range(missing):
-                lane = Lane[BatchT]()
+                lane = Lane()
                 self._lanes.append(lane)
                 self._tasks.start_soon(self._work, lane)
 

@@ -1,10 +1,10 @@
-"""What a pool needs of a ledger: rows remembered, and rows to remember."""
+"""What a step needs of a ledger: rows remembered, and rows to remember."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from sutro_stream.values.outcomes import Outcome
 
@@ -63,3 +63,20 @@ class OutcomeStore(Protocol):
             leader: Index of the row whose outcome it shares, recorded before;
                 `None` for a row of its own.
         """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """What a step that gets answers is handed when it starts.
+
+    Attributes:
+        store: Remembers the step's outcomes, `None` when nothing does.
+        spool: Keeps the rows of a batch for the output, before any is asked; `None`
+            where nobody wants them kept.
+        is_ordered_elsewhere: Whether the order of the step's results does not matter
+            any more.
+    """
+
+    store: OutcomeStore | None = None
+    spool: Callable[[Any], Awaitable[None]] | None = None
+    is_ordered_elsewhere: bool = False

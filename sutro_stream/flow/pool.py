@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import replace
-from typing import Generic, TypeVar
 
 import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
@@ -26,14 +25,14 @@ from sutro_stream.flow.circuit import Circuit
 from sutro_stream.flow.followers import Followers
 from sutro_stream.flow.gate import Gate
 from sutro_stream.flow.lanes import Lane, Lanes
+from sutro_stream.flow.meter import Meter
+from sutro_stream.flow.outcome_store import Recording
 from sutro_stream.flow.payloads import DuplicateOf, Payloads, Resolved
-from sutro_stream.flow.stage import RunContext
 from sutro_stream.flow.window import Window
-from sutro_stream.flow.work import Concluded, PoolConfig, Work
-from sutro_stream.values.outcomes import Outcome
-
-InT = TypeVar("InT")
-OutT = TypeVar("OutT")
+from sutro_stream.flow.work import Concluded, PoolConfig, Work, outcome_batches
+from sutro_stream.values.fingerprint import prompt_digest
+from sutro_stream.values.outcomes import Outcome, OutcomeBatch
+from sutro_stream.values.prompts import PromptBatch
 
 _LONGEST_SWEEP_S = 1.0
 _SWEEPS_PER_TIMEOUT = 20
@@ -43,7 +42,7 @@ _MOST_SENT_ROWS = 512
 _LEAST_WAIT_S = 0.001
 
 
-class Pool(Generic[InT, OutT]):
+class Pool:
     """One run of a row-wise stage.
 
     Invariants: a row holds a worker only while its request is out, never while it
@@ -53,36 +52,43 @@ class Pool(Generic[InT, OutT]):
 
     def __init__(
         self,
-        work: Work[InT, OutT],
+        work: Work,
         config: PoolConfig,
-        context: RunContext,
+        meter: Meter,
+        recording: Recording,
         *,
         gate: Gate,
         rng: random.Random,
     ) -> None:
+        """A pool before its first row.
+
+        Args:
+            work: What is done with a row.
+            config: How.
+            meter: The run's counters.
+            recording: Remembers rows and outcomes.
+            gate: Says when the next request may go out.
+            rng: Source of the jitter of retries.
+        """
         self._work = work
         self._config = config
-        self._meter = context.meter
+        self._meter = meter
         self._meter.throttle = gate.statistics
         self._meter.concurrency = config.workers
-        self._recorder = context.recorder
+        self._store = recording.store
         self._gate = gate
         self._rng = rng
-        self._payloads: Payloads[InT] = Payloads(
-            work,
-            recorder=context.recorder,
-            spool=context.spool,
-            dedupe=config.dedupe,
-        )
+        self._payloads = Payloads(recording, dedupe=config.dedupe)
         self._circuit = Circuit()
-        self._backlog: Backlog[InT] = Backlog()
-        self._window: Window[Concluded[InT]] = Window(
-            config.window, ordered=config.ordered and not context.is_ordered_elsewhere
+        self._backlog: Backlog = Backlog()
+        self._window: Window[Concluded] = Window(
+            config.window,
+            ordered=config.ordered and not recording.is_ordered_elsewhere,
         )
         self._meter.waiting_for_order = lambda: self._window.held
         self._memory = BatchMemory()
-        self._lanes = Lanes[InT](self._work_lane, most=config.workers)
-        self._followers: Followers[InT] | None = Followers() if config.dedupe else None
+        self._lanes = Lanes(self._work_lane, most=config.workers)
+        self._followers: Followers | None = Followers() if config.dedupe else None
         self._coarse_now_s = 0.0
         self._room_due_s = math.inf
         self._hungry = anyio.Event()
@@ -90,7 +96,9 @@ class Pool(Generic[InT, OutT]):
         self._alarm = anyio.Event()
 
     async def run(
-        self, source: ObjectReceiveStream[InT], sink: ObjectSendStream[OutT]
+        self,
+        source: ObjectReceiveStream[PromptBatch],
+        sink: ObjectSendStream[OutcomeBatch],
     ) -> None:
         """Work off `source` into `sink`; closes both.
 
@@ -110,15 +118,14 @@ class Pool(Generic[InT, OutT]):
 
     # Rows in.
 
-    async def _feed(self, source: ObjectReceiveStream[InT]) -> None:
+    async def _feed(self, source: ObjectReceiveStream[PromptBatch]) -> None:
         low_water = self._config.workers
         async for batch in source:
-            payloads = await self._payloads.payloads(batch)
-            self._memory.add(
-                batch, rows=len(payloads), size_bytes=self._work.size_bytes(batch)
-            )
+            payloads = await self._payloads.of(batch)
+            size_bytes = batch.rows.records.nbytes + batch.texts.nbytes
+            self._memory.add(batch, rows=len(payloads), size_bytes=size_bytes)
             if self._followers is not None:
-                first = self._work.first_index(batch)
+                first = batch.first_index
                 self._followers.opened(range(first, first + len(payloads)))
             self._backlog.add(batch, payloads)
             self._rouse(len(payloads))
@@ -135,14 +142,14 @@ class Pool(Generic[InT, OutT]):
 
     # Rows through.
 
-    async def _work_lane(self, lane: Lane[InT]) -> None:
+    async def _work_lane(self, lane: Lane) -> None:
         while True:
             with anyio.CancelScope() as lane.scope:
                 await self._work_off(lane)
                 return
             self._after_deadline(lane)
 
-    async def _work_off(self, lane: Lane[InT]) -> None:
+    async def _work_off(self, lane: Lane) -> None:
         while True:
             if (task := self._take()) is None:
                 if self._backlog.drained:
@@ -162,14 +169,14 @@ class Pool(Generic[InT, OutT]):
                     self._record(task, outcome)
                     self._conclude(task, outcome)
 
-    async def _ask(self, lane: Lane[InT], task: Task[InT]) -> Outcome | None:
+    async def _ask(self, lane: Lane, task: Task) -> Outcome | None:
         """Send one request; `None` if the row is to be asked again later."""
         gate, meter = self._gate, self._meter
         lane.task = task
         lane.started_s = self._coarse_now_s
         task.attempts += 1
-        if self._recorder is not None:
-            self._recorder.asked(self._index(task))
+        if self._store is not None:
+            self._store.asked(task.index)
         if not gate.is_always_open:
             now_s = anyio.current_time()
             tokens = self._work.estimated_tokens(task)
@@ -191,50 +198,47 @@ class Pool(Generic[InT, OutT]):
         self._circuit.answered()
         return outcome
 
-    def _tell_failure(self, lane: Lane[InT], error: EngineError) -> None:
+    def _tell_failure(self, lane: Lane, error: EngineError) -> None:
         # An open gate is told as well: a refusal may close it.
         self._gate.failed(lane.ticket, anyio.current_time(), error)
 
-    def _settle(self, task: Task[InT], settled: Resolved) -> None:
-        if self._recorder is not None and not settled.is_recorded:
-            self._recorder.record(self._index(task), 0, settled.outcome)
+    def _settle(self, task: Task, settled: Resolved) -> None:
+        if self._store is not None and not settled.is_recorded:
+            self._store.record(task.index, 0, settled.outcome)
         if settled.is_recorded:
             self._meter.kept += 1
         self._conclude(task, settled.outcome)
 
-    async def _follow(self, task: Task[InT], follows: DuplicateOf) -> None:
+    async def _follow(self, task: Task, follows: DuplicateOf) -> None:
         """Conclude a row like the one it equals, now or when that one is."""
         leader = follows.leader
         if self._followers is None or self._followers.wait(leader, task):
             return
         outcome = self._followers.recent(leader)
-        if outcome is None and self._recorder is not None:
-            known = await self._recorder.known(leader, 1)
+        if outcome is None and self._store is not None:
+            known = await self._store.known(leader, 1)
             if leader not in known:
-                await self._recorder.flush()
-                known = await self._recorder.known(leader, 1)
+                await self._store.flush()
+                known = await self._store.known(leader, 1)
             outcome = known[leader].outcome
         if outcome is not None:
             self._conclude_follower(task, follows, outcome)
 
     def _conclude_follower(
-        self, task: Task[InT], follows: DuplicateOf, outcome: Outcome
+        self, task: Task, follows: DuplicateOf, outcome: Outcome
     ) -> None:
         shared = replace(outcome, attempts=0)
-        if self._recorder is not None:
-            self._recorder.record(
-                self._index(task), follows.digest, shared, leader=follows.leader
+        if self._store is not None:
+            self._store.record(
+                task.index, follows.digest, shared, leader=follows.leader
             )
         self._meter.shared += 1
         self._conclude(task, shared)
 
-    def _record(self, task: Task[InT], outcome: Outcome) -> None:
-        if self._recorder is not None:
-            digest = self._work.digest(task.payload)
-            self._recorder.record(self._index(task), digest, outcome)
-
-    def _index(self, task: Task[InT]) -> int:
-        return self._work.first_index(task.batch) + task.offset
+    def _record(self, task: Task, outcome: Outcome) -> None:
+        if self._store is not None:
+            digest = prompt_digest(task.payload)
+            self._store.record(task.index, digest, outcome)
 
     def _see_to_more(self) -> None:
         """Few rows are left: there will be more, or the workers may go."""
@@ -243,7 +247,7 @@ class Pool(Generic[InT, OutT]):
         else:
             self._hungry.set()
 
-    def _take(self) -> Task[InT] | None:
+    def _take(self) -> Task | None:
         backlog = self._backlog
         if not self._gate.is_always_open and not self._admits():
             return None
@@ -298,7 +302,7 @@ class Pool(Generic[InT, OutT]):
                 self._room_due_s = due_s
                 self._alarm.set()
 
-    def _after_failure(self, task: Task[InT], error: EngineError) -> Outcome | None:
+    def _after_failure(self, task: Task, error: EngineError) -> Outcome | None:
         if is_fatal(error):
             raise error
         policy = self._config.retry
@@ -311,7 +315,7 @@ class Pool(Generic[InT, OutT]):
             raise end from error
         return self._work.failed(task, error)
 
-    def _after_deadline(self, lane: Lane[InT]) -> None:
+    def _after_deadline(self, lane: Lane) -> None:
         task, overdue = lane.task, lane.overdue
         lane.task = lane.overdue = None
         if task is None:
@@ -332,19 +336,19 @@ class Pool(Generic[InT, OutT]):
             self._record(task, outcome)
             self._conclude(task, outcome)
 
-    def _postpone(self, task: Task[InT], delay_s: float) -> None:
+    def _postpone(self, task: Task, delay_s: float) -> None:
         self._backlog.postpone(task, anyio.current_time() + delay_s)
         self._meter.backing_off = self._backlog.delayed
         self._alarm.set()
 
-    def _conclude(self, task: Task[InT], outcome: Outcome) -> None:
+    def _conclude(self, task: Task, outcome: Outcome) -> None:
         self._meter.concluded(outcome, is_paid=task.attempts > 0)
         concluded = Concluded(batch=task.batch, offset=task.offset, outcome=outcome)
         is_ready = self._window.conclude(task.ticket, concluded)
         if is_ready and self._news is not None:
             self._tell_emitter()
         if self._followers is not None:
-            for follower in self._followers.concluded(self._index(task), outcome):
+            for follower in self._followers.concluded(task.index, outcome):
                 self._conclude_follower(follower, follower.payload, outcome)
 
     # Rows out.
@@ -355,8 +359,8 @@ class Pool(Generic[InT, OutT]):
         if news is not None:
             news.set()
 
-    async def _emit(self, sink: ObjectSendStream[OutT]) -> None:
-        window = self._window
+    async def _emit(self, sink: ObjectSendStream[OutcomeBatch]) -> None:
+        window, structured = self._window, self._work.structured
         while True:
             while not window.ready:
                 if self._backlog.drained and not window.unfinished:
@@ -369,7 +373,7 @@ class Pool(Generic[InT, OutT]):
             self._rouse(min(window.room(), self._backlog.fresh))
             for start in range(0, len(taken), _MOST_SENT_ROWS):
                 rows = taken[start : start + _MOST_SENT_ROWS]
-                for batch in self._work.collect(rows):
+                for batch in outcome_batches(rows, structured=structured):
                     await sink.send(batch)
 
     # Time.

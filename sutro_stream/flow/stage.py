@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
 from sutro_stream.flow.meter import Meter
-from sutro_stream.flow.outcome_store import OutcomeStore
 from sutro_stream.values.layout import Shape
 
 ItemT_co = TypeVar("ItemT_co", covariant=True)
@@ -18,24 +17,15 @@ Columns = frozenset[str] | None
 """Names of input columns; `None` means all there are."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
     """What a step gets from the run it belongs to.
 
-    `recorder`, `spool` and `is_ordered_elsewhere` are set between binding and the
-    first batch, for the steps they concern.
-
     Attributes:
         meter: The run's counters.
-        recorder: Remembers the step's outcomes, `None` when nothing does.
-        spool: Keeps the rows of a batch for the output, before any is asked.
-        is_ordered_elsewhere: Whether the step's order does not matter any more.
     """
 
     meter: Meter
-    recorder: OutcomeStore | None = None
-    spool: Callable[[Any], Awaitable[None]] | None = None
-    is_ordered_elsewhere: bool = False
 
 
 class Step(Protocol):

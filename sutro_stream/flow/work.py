@@ -1,54 +1,49 @@
-"""What a pool of workers does, and how: the contract and the configuration."""
+"""What a pool of workers does with a row, and how it runs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol
 
 from sutro_stream.errors import EngineError
 from sutro_stream.flow.backlog import Task
-from sutro_stream.flow.payloads import Content
 from sutro_stream.flow.retry import RetryPolicy
 from sutro_stream.flow.window import WindowLimits
-from sutro_stream.values.outcomes import Outcome
+from sutro_stream.values.outcomes import Outcome, OutcomeBatch
+from sutro_stream.values.prompts import PromptBatch
 from sutro_stream.values.quick import quick
-
-InT = TypeVar("InT")
-OutT_co = TypeVar("OutT_co", covariant=True)
 
 
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Concluded(Generic[InT]):
+class Concluded:
     """A row and its final outcome."""
 
-    batch: InT
+    batch: PromptBatch
     offset: int
     outcome: Outcome
 
 
-class Work(Content[InT], Protocol[InT, OutT_co]):
-    """What a pool does; everything else about rows is the pool's."""
+class Work(Protocol):
+    """What a pool does with a row; everything else about rows is the pool's."""
 
-    def size_bytes(self, batch: InT) -> int:
-        """Memory that the batch holds."""
+    @property
+    def structured(self) -> bool:
+        """Whether answers have an output schema."""
 
-    def estimated_tokens(self, task: Task[InT]) -> int:
+    def estimated_tokens(self, task: Task) -> int:
         """What a request for the row will cost, input and output, about."""
 
-    async def attempt(self, task: Task[InT]) -> Outcome:
+    async def attempt(self, task: Task) -> Outcome:
         """Send one request.
 
         Raises:
             EngineError: It failed; the pool decides what follows.
         """
 
-    def failed(self, task: Task[InT], error: EngineError) -> Outcome:
+    def failed(self, task: Task, error: EngineError) -> Outcome:
         """The outcome of a row whose last attempt failed."""
-
-    def collect(self, concluded: Sequence[Concluded[InT]]) -> Sequence[OutT_co]:
-        """Batches to send on, in the given order of rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +56,7 @@ class PoolConfig:
         window: How far work runs ahead of the consumer.
         retry: When a failed request is sent again.
         ordered: Whether outcomes leave in the order of the rows.
-        dedupe: Whether equal prompts are asked once; needs a recorder.
+        dedupe: Whether equal prompts are asked once; needs an outcome store.
     """
 
     workers: int
@@ -70,3 +65,33 @@ class PoolConfig:
     retry: RetryPolicy
     ordered: bool = True
     dedupe: bool = False
+
+
+def outcome_batches(
+    concluded: Sequence[Concluded], *, structured: bool
+) -> list[OutcomeBatch]:
+    """Outcomes as batches, one for each run of rows of the same prompts."""
+    batches = []
+    start = 0
+    for end in range(1, len(concluded) + 1):
+        batch = concluded[start].batch
+        if end < len(concluded) and concluded[end].batch is batch:
+            continue
+        rows = concluded[start:end]
+        batches.append(
+            OutcomeBatch(
+                prompts=batch,
+                offsets=_offsets([row.offset for row in rows]),
+                outcomes=[row.outcome for row in rows],
+                structured=structured,
+            )
+        )
+        start = end
+    return batches
+
+
+def _offsets(offsets: list[int]) -> Sequence[int]:
+    first, size = offsets[0], len(offsets)
+    if offsets[-1] - first == size - 1 and offsets == list(range(first, first + size)):
+        return range(first, first + size)
+    return offsets

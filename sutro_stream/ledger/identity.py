@@ -1,10 +1,9 @@
-"""What a ledger is bound to, and how prompts are told apart."""
+"""What a ledger is bound to."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import blake2b
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,13 +28,3 @@ class WorkIdentity:
         mine, theirs = self.parts, other.parts
         changed = [name for name in mine if mine[name] != theirs.get(name)]
         return (*changed, *(name for name in theirs if name not in mine))
-
-
-def prompt_digest(text: str) -> int:
-    """A number of 63 bits that equal prompts share and others practically never do.
-
-    Among a million prompts two different ones share it with a probability of about
-    one in twenty million, among a hundred million with one in two thousand.
-    """
-    digest = blake2b(text.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1

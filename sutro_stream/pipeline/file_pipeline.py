@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
     asynccontextmanager,
 )
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeAlias
 
 import anyio
@@ -21,7 +23,7 @@ from sutro_stream.flow.groups import single_error
 from sutro_stream.flow.meter import Meter, Statistics
 from sutro_stream.flow.stage import Columns
 from sutro_stream.ledger.ledger import Ledger, OpenMode
-from sutro_stream.pipeline.open_ledgers import open_ledgers
+from sutro_stream.pipeline.open_ledgers import open_ledgers, recordings
 from sutro_stream.pipeline.reassembly import Portion, Reassembly
 from sutro_stream.pipeline.recorded_step import RecordedStep
 from sutro_stream.pipeline.report import RunReport, report_of
@@ -195,22 +197,21 @@ class FilePipeline:
             if not any(isinstance(step, RecordedStep) for step in run.steps):
                 rows = await _stream(run, self.sink, writer, on_progress)
                 return report_of(run.statistics(), path=self.sink.path, rows=rows)
-            ledger = await stack.enter_async_context(
+            ledgers = await stack.enter_async_context(
                 open_ledgers(run, self.ledger_path, mode)
             )
+            ledger = ledgers[max(ledgers)]
             try:
-                if _is_filed(run) and ledger is not None:
-                    filing = _Filing(run, ledger, form, writer)
+                if _is_filed(run):
+                    filing = _Filing(run, ledgers, form, writer)
                     rows = await filing.run(failures_to, on_progress)
                 else:
-                    rows = await _stream(
-                        run, self.sink, writer, on_progress, failures_to=failures_to
-                    )
+                    output = partial(_stream, run, self.sink, writer, on_progress)
+                    rows = await output(ledgers=ledgers, failures_to=failures_to)
             except BudgetExhaustedError as error:
                 path, stopped = self.sink.path, str(error)
                 return report_of(run.statistics(), path=path, rows=0, stopped=stopped)
-            if ledger is not None:
-                await ledger.finish(remove=not keep_ledger, leave_log=leave_log)
+            await ledger.finish(remove=not keep_ledger, leave_log=leave_log)
             return report_of(run.statistics(), path=self.sink.path, rows=rows)
 
     def _check(self, run: PreparedRun, *, has_failures: bool) -> None:
@@ -262,13 +263,14 @@ async def _stream(
     writer: Writer,
     on_progress: OnProgress,
     *,
+    ledgers: Mapping[int, Ledger] = MappingProxyType({}),
     failures_to: Sink | None = None,
 ) -> int:
     """Write what comes out of the last stage as it comes; the number of rows."""
     output = OutputFile(writer, run.shape.layout(sink.columns), run.meter)
     async with (
         _failures_file(run, failures_to) as failures,
-        run.start(on_progress) as results,
+        run.start(on_progress, recordings=recordings(ledgers)) as results,
     ):
         while (batch := await results.next_batch()) is not None:
             await output.add(batch)
@@ -290,10 +292,16 @@ class _Filing:
     """
 
     def __init__(
-        self, run: PreparedRun, ledger: Ledger, form: RowFormat, writer: Writer
+        self,
+        run: PreparedRun,
+        ledgers: Mapping[int, Ledger],
+        form: RowFormat,
+        writer: Writer,
     ) -> None:
         self._run = run
-        self._ledger = ledger
+        self._ledgers = ledgers
+        self._last = len(run.steps) - 1
+        self._ledger = ledgers[self._last]
         self._form = form
         self._writer = writer
         self._outcomes = Reassembly()
@@ -323,10 +331,11 @@ class _Filing:
             await ledger.spool(batch.first_index, kept)
             outcomes.expect(batch.first_index, kept)
 
-        context = self._run.contexts[-1]
-        context.spool = spool
-        context.is_ordered_elsewhere = True
-        async with self._run.start(on_progress) as results:
+        handed = recordings(self._ledgers)
+        handed[self._last] = replace(
+            handed[self._last], spool=spool, is_ordered_elsewhere=True
+        )
+        async with self._run.start(on_progress, recordings=handed) as results:
             while (batch := await results.next_batch()) is not None:
                 if isinstance(batch, OutcomeBatch):
                     outcomes.add(batch)

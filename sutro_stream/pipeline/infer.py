@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,13 +22,12 @@ from sutro_stream.errors import (
 from sutro_stream.flow.backlog import Task
 from sutro_stream.flow.gate import Gate
 from sutro_stream.flow.meter import Meter
-from sutro_stream.flow.payloads import Resolved
+from sutro_stream.flow.outcome_store import Recording
 from sutro_stream.flow.pool import Pool
 from sutro_stream.flow.retry import RetryPolicy
 from sutro_stream.flow.stage import Columns, RunContext
 from sutro_stream.flow.window import WindowLimits
-from sutro_stream.flow.work import Concluded, PoolConfig
-from sutro_stream.ledger.identity import prompt_digest
+from sutro_stream.flow.work import PoolConfig
 from sutro_stream.ledger.ledger import Ledger, OpenMode
 from sutro_stream.pipeline.limits import Limits
 from sutro_stream.pipeline.validation import TRUNCATED, error_kind, validate
@@ -58,7 +57,6 @@ _USUAL_ANSWER_TOKENS = 100
 _MOST_AUTO = 1024
 
 Concurrency: TypeAlias = int | Literal["auto"]
-PromptTask: TypeAlias = Task[PromptBatch]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +145,6 @@ class Infer:
                 seed=seed,
                 meter=context.meter,
             ),
-            context=context,
         )
 
     def _responder(self, instructions: Instructions) -> Responder:
@@ -198,7 +195,6 @@ class InferStep:
     stage: Infer
     shape: Shape
     work: ChatWork
-    context: RunContext
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -246,6 +242,15 @@ class InferStep:
         self, source: ObjectReceiveStream[Any], sink: ObjectSendStream[Any]
     ) -> None:
         """See `Step`."""
+        await self.record(source, sink, Recording())
+
+    async def record(
+        self,
+        source: ObjectReceiveStream[Any],
+        sink: ObjectSendStream[Any],
+        recording: Recording,
+    ) -> None:
+        """See `RecordedStep`."""
         async with AsyncExitStack() as stack:
             work, hedge = self.work, self.stage.hedge
             if hedge is not None:
@@ -255,10 +260,11 @@ class InferStep:
                 work = replace(work, responder=responder)
             gate = self.stage.gate(anyio.current_time(), model=work.responder.model)
             stack.callback(gate.close)
-            pool = Pool[PromptBatch, OutcomeBatch](
+            pool = Pool(
                 work,
                 self.stage.pool_config(),
-                self.context,
+                self.work.meter,
+                recording,
                 gate=gate,
                 rng=random.Random(),
             )
@@ -281,33 +287,19 @@ class ChatWork:
     seed: int | None
     meter: Meter
 
-    def first_index(self, batch: PromptBatch) -> int:
-        """See `Content`."""
-        return batch.first_index
-
-    def payloads(self, batch: PromptBatch) -> list[Any]:
-        """See `Content`: the prompts, and the outcomes of refused rows."""
-        payloads: list[Any] = batch.texts.to_pylist()
-        for offset, error in batch.refused.items():
-            payloads[offset] = Resolved(outcome=Outcome(error=error))
-        return payloads
-
-    def digest(self, payload: object) -> int:
-        """See `Content`."""
-        return prompt_digest(str(payload))
-
-    def size_bytes(self, batch: PromptBatch) -> int:
+    @property
+    def structured(self) -> bool:
         """See `Work`."""
-        return int(batch.rows.records.nbytes + batch.texts.nbytes)
+        return self.instructions.schema is not None
 
-    def estimated_tokens(self, task: PromptTask) -> int:
+    def estimated_tokens(self, task: Task) -> int:
         """See `Work`: from the prompt's length, and a usual answer."""
         written = self.instructions.sampling.max_tokens or _USUAL_ANSWER_TOKENS
         return len(task.payload) // _CHARACTERS_PER_TOKEN + min(
             written, _USUAL_ANSWER_TOKENS
         )
 
-    async def attempt(self, task: PromptTask) -> Outcome:
+    async def attempt(self, task: Task) -> Outcome:
         """See `Work`."""
         seed = self.seed
         if seed is not None:
@@ -322,42 +314,13 @@ class ChatWork:
         attempts = task.attempts + task.extra_requests
         return validate(answer, self.instructions.schema, attempts=attempts)
 
-    def failed(self, task: PromptTask, error: EngineError) -> Outcome:
+    def failed(self, task: Task, error: EngineError) -> Outcome:
         """See `Work`."""
         reason = RowError(kind=error_kind(error), message=str(error))
         return Outcome(error=reason, attempts=task.attempts + task.extra_requests)
 
-    def _count(self, task: PromptTask, requests: int) -> None:
+    def _count(self, task: Task, requests: int) -> None:
         # The pool has counted one; what engines send on top is no attempt of its.
         if requests > 1:
             task.extra_requests += requests - 1
             self.meter.extra_requests += requests - 1
-
-    def collect(
-        self, concluded: Sequence[Concluded[PromptBatch]]
-    ) -> Sequence[OutcomeBatch]:
-        """See `Work`: one batch for each run of rows of the same prompts."""
-        batches = []
-        start = 0
-        for end in range(1, len(concluded) + 1):
-            batch = concluded[start].batch
-            if end < len(concluded) and concluded[end].batch is batch:
-                continue
-            rows = concluded[start:end]
-            batches.append(
-                OutcomeBatch(
-                    prompts=batch,
-                    offsets=_offsets([row.offset for row in rows]),
-                    outcomes=[row.outcome for row in rows],
-                    structured=self.instructions.schema is not None,
-                )
-            )
-            start = end
-        return batches
-
-
-def _offsets(offsets: list[int]) -> Sequence[int]:
-    first, size = offsets[0], len(offsets)
-    if offsets[-1] - first == size - 1 and offsets == list(range(first, first + size)):
-        return range(first, first + size)
-    return offsets

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 from anyio import CancelScope, to_thread
 
 from sutro_stream.errors import StoreError
+from sutro_stream.flow.outcome_store import Recording
 from sutro_stream.ledger.identity import WorkIdentity
 from sutro_stream.ledger.ledger import Ledger, OpenMode, open_ledger
 from sutro_stream.pipeline.recorded_step import RecordedStep
@@ -19,7 +20,7 @@ from sutro_stream.pipeline.wiring import PreparedRun
 @asynccontextmanager
 async def open_ledgers(
     run: PreparedRun, path: Path | None, mode: OpenMode
-) -> AsyncIterator[Ledger | None]:
+) -> AsyncIterator[Mapping[int, Ledger]]:
     """Give every step that asks an engine its ledger, for as long as the run is on.
 
     The last such step has the ledger at `path`, earlier ones beside it. Without a
@@ -32,7 +33,7 @@ async def open_ledgers(
         mode: What becomes of outcomes that are there.
 
     Yields:
-        The last step's ledger, `None` when there is none.
+        Ledgers by the place of their step, in order; empty when there are none.
 
     Raises:
         WorkChangedError: A ledger belongs to other work.
@@ -44,17 +45,22 @@ async def open_ledgers(
             stack.push_async_callback(to_thread.run_sync, folder.cleanup)
             path = Path(folder.name) / "ledger"
         if path is None:
-            yield None
+            yield {}
             return
         ledgers = await _opened(stack, run, path, mode)
         try:
-            yield ledgers[-1] if ledgers else None
+            yield ledgers
         finally:
             with CancelScope(shield=True):
-                asking = [step for step in run.steps if isinstance(step, RecordedStep)]
-                for step, ledger in zip(asking, ledgers, strict=True):
-                    if not step.is_waiting:
+                for at, ledger in ledgers.items():
+                    step = run.steps[at]
+                    if isinstance(step, RecordedStep) and not step.is_waiting:
                         await _forget_if_empty(ledger)
+
+
+def recordings(ledgers: Mapping[int, Ledger]) -> dict[int, Recording]:
+    """What steps are handed that have these ledgers."""
+    return {at: Recording(store=ledger) for at, ledger in ledgers.items()}
 
 
 async def _forget_if_empty(ledger: Ledger) -> None:
@@ -69,10 +75,10 @@ async def _forget_if_empty(ledger: Ledger) -> None:
 
 async def _opened(
     stack: AsyncExitStack, run: PreparedRun, path: Path, mode: OpenMode
-) -> list[Ledger]:
+) -> dict[int, Ledger]:
     source = await run.reader.identity() or "rows from memory"
     parts = {"input": source}
-    ledgers: list[Ledger] = []
+    ledgers: dict[int, Ledger] = {}
     asking = [at for at, step in enumerate(run.steps) if isinstance(step, RecordedStep)]
     for at, step in enumerate(run.steps):
         number = sum(place < at for place in asking) + 1
@@ -87,8 +93,7 @@ async def _opened(
             ledger = await stack.enter_async_context(
                 open_ledger(place, work, mode=mode)
             )
-            run.contexts[at].recorder = ledger
-            ledgers.append(ledger)
+            ledgers[at] = ledger
             if isinstance(step, RecordedStep):
                 await stack.enter_async_context(step.beside(ledger, place, mode))
     return ledgers

@@ -15,7 +15,7 @@ from sutro_stream.flow.meter import Meter
 from sutro_stream.flow.stage import Columns, RunContext, Stage, Step
 from sutro_stream.ledger.ledger import OpenMode
 from sutro_stream.pipeline.file_pipeline import FilePipeline
-from sutro_stream.pipeline.open_ledgers import open_ledgers
+from sutro_stream.pipeline.open_ledgers import open_ledgers, recordings
 from sutro_stream.pipeline.results import Results
 from sutro_stream.pipeline.wiring import PreparedRun
 from sutro_stream.sinks.sink import Sink
@@ -89,8 +89,8 @@ class Pipeline(Generic[ItemT_co]):
     ) -> AsyncIterator[Results[ItemT_co]]:
         async with (
             self.prepare(wanted) as run,
-            open_ledgers(run, ledger, mode),
-            run.start() as results,
+            open_ledgers(run, ledger, mode) as ledgers,
+            run.start(recordings=recordings(ledgers)) as results,
         ):
             yield results
 
@@ -104,16 +104,12 @@ class Pipeline(Generic[ItemT_co]):
             meter.rows_total = reader.row_count
             shape = Shape(kind=RowBatch, rows=reader.schema)
             steps: list[Step] = []
-            contexts: list[RunContext] = []
             for stage in self.stages:
-                context = RunContext(meter=meter)
-                steps.append(stage.bind(shape, context))
-                contexts.append(context)
+                steps.append(stage.bind(shape, RunContext(meter=meter)))
                 shape = steps[-1].shape
             yield PreparedRun(
                 reader=reader,
                 steps=tuple(steps),
-                contexts=tuple(contexts),
                 shape=shape,
                 meter=meter,
             )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
+from anyio.abc import ObjectReceiveStream, ObjectSendStream
+
+from sutro_stream.flow.outcome_store import Recording
 from sutro_stream.flow.stage import Step
 from sutro_stream.ledger.ledger import Ledger, OpenMode
 
@@ -28,6 +31,14 @@ class RecordedStep(Step, Protocol):
     @property
     def needs_memory(self) -> bool:
         """Whether it needs a recorder even if nothing is to be kept."""
+
+    async def record(
+        self,
+        source: ObjectReceiveStream[Any],
+        sink: ObjectSendStream[Any],
+        recording: Recording,
+    ) -> None:
+        """Do what a call of the step does, and record what became of each row."""
 
     def beside(
         self, ledger: Ledger, path: Path, mode: OpenMode

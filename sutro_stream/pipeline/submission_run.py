@@ -13,8 +13,8 @@ import pyarrow as pa
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
 from sutro_stream.errors import WorkChangedError
-from sutro_stream.flow.outcome_store import OutcomeStore
-from sutro_stream.flow.stage import RunContext
+from sutro_stream.flow.meter import Meter
+from sutro_stream.flow.outcome_store import OutcomeStore, Recording
 from sutro_stream.pipeline.batch_jobs import BatchAnswers, BatchJobs
 from sutro_stream.pipeline.job_batches import Cutter, JobBatch, Part
 from sutro_stream.pipeline.row_json import RowJson
@@ -69,17 +69,19 @@ class SubmissionRun:
         reader: RowJson,
         cutter: Cutter,
         jobs: BatchJobs,
-        context: RunContext,
+        *,
+        meter: Meter,
+        recording: Recording,
     ) -> None:
         self._schema = config.schema
         self._reader = reader
         self._cutter = cutter
         self._jobs = jobs
-        self._meter = context.meter
+        self._meter = meter
         self._meter.concurrency = config.concurrency
-        self._recorder = context.recorder
-        self._spool = context.spool
-        ordered = config.ordered and not context.is_ordered_elsewhere
+        self._recorder = recording.store
+        self._spool = recording.spool
+        ordered = config.ordered and not recording.is_ordered_elsewhere
         live = 2 * config.concurrency if ordered else config.concurrency + 1
         self._live = anyio.Semaphore(live)
         self._turns = _Turns(ordered=ordered)

@@ -16,6 +16,8 @@ from sutro_stream.deployments.deployment import Deployment
 from sutro_stream.deployments.kept_results import KeptResults
 from sutro_stream.deployments.sent_jobs import SentJobs
 from sutro_stream.errors import ConfigurationError
+from sutro_stream.flow.meter import Meter
+from sutro_stream.flow.outcome_store import Recording
 from sutro_stream.flow.retry import RetryPolicy
 from sutro_stream.flow.stage import Columns, RunContext
 from sutro_stream.ledger.ledger import Ledger, OpenMode
@@ -129,7 +131,7 @@ class Submit:
             submission=self._submission(
                 instructions, None if sent is None else sent.definition
             ),
-            context=context,
+            meter=context.meter,
         )
 
     def _of_rows(self, shape: Shape, context: RunContext) -> SubmitStep:
@@ -145,7 +147,7 @@ class Submit:
             shape=Shape(kind=OutcomeBatch, rows=rows, instructions=instructions),
             reader=RowJson.of_rows(rows, names, row_batches),
             submission=self._submission(instructions, None),
-            context=context,
+            meter=context.meter,
         )
 
     def _submission(
@@ -172,7 +174,7 @@ class SubmitStep:
         shape: See `Step`.
         reader: Makes JSON of what arrives.
         submission: What all jobs share.
-        context: See `Stage.bind`.
+        meter: The run's counters.
         sent: Submissions that are out.
         results: What came of some of them.
     """
@@ -181,7 +183,7 @@ class SubmitStep:
     shape: Shape
     reader: RowJson
     submission: Submission
-    context: RunContext
+    meter: Meter
     sent: SentJobs = field(default_factory=SentJobs)
     results: KeptResults = field(default_factory=KeptResults)
 
@@ -256,7 +258,16 @@ class SubmitStep:
     async def __call__(
         self, source: ObjectReceiveStream[Any], sink: ObjectSendStream[Any]
     ) -> None:
-        """See `Step`; what is still running on the deployment is cancelled."""
+        """See `Step`."""
+        await self.record(source, sink, Recording())
+
+    async def record(
+        self,
+        source: ObjectReceiveStream[Any],
+        sink: ObjectSendStream[Any],
+        recording: Recording,
+    ) -> None:
+        """See `RecordedStep`; what is still running there is cancelled."""
         stage = self.stage
         jobs = BatchJobs(
             stage.deployment.retrying(stage.retry),
@@ -265,7 +276,7 @@ class SubmitStep:
             self.results,
             concurrency=stage.concurrency,
             poll_s=stage.poll_s,
-            meter=self.context.meter,
+            meter=self.meter,
         )
         run = SubmissionRun(
             SubmissionConfig(
@@ -276,6 +287,7 @@ class SubmitStep:
             self.reader,
             Cutter(most_rows=stage.batch_rows, most_bytes=stage.batch_bytes),
             jobs,
-            self.context,
+            meter=self.meter,
+            recording=recording,
         )
         await run.run(source, sink)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import anyio
@@ -13,7 +15,9 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from sutro_stream.flow.groups import single_error
 from sutro_stream.flow.meter import Meter, Statistics
-from sutro_stream.flow.stage import RunContext, Step
+from sutro_stream.flow.outcome_store import Recording
+from sutro_stream.flow.stage import Step
+from sutro_stream.pipeline.recorded_step import RecordedStep
 from sutro_stream.pipeline.results import Results
 from sutro_stream.sources.source import Reader
 from sutro_stream.values.layout import Batch, Shape
@@ -32,7 +36,6 @@ class PreparedRun:
 
     reader: Reader
     steps: tuple[Step, ...]
-    contexts: tuple[RunContext, ...]
     shape: Shape
     meter: Meter
 
@@ -42,9 +45,17 @@ class PreparedRun:
 
     @asynccontextmanager
     async def start(
-        self, on_progress: Callable[[Statistics], None] | None = None
+        self,
+        on_progress: Callable[[Statistics], None] | None = None,
+        *,
+        recordings: Mapping[int, Recording] = MappingProxyType({}),
     ) -> AsyncIterator[Results[Any]]:
-        """Run all stages until the context is left."""
+        """Run all stages until the context is left.
+
+        Args:
+            on_progress: Called several times a second with the run's counters.
+            recordings: What steps that get answers are handed, by their place.
+        """
         # No buffers: while a step works on one batch, its neighbour has the next
         # one ready in hand, and that is all that can be gained.
         links = [
@@ -55,7 +66,7 @@ class PreparedRun:
                 async with anyio.create_task_group() as tasks:
                     if on_progress is not None:
                         tasks.start_soon(self._report, on_progress)
-                    yield self._start_steps(tasks, links)
+                    yield self._start_steps(tasks, links, recordings)
                     tasks.cancel_scope.cancel()
         finally:
             # A task that was cancelled before its first step closed nothing.
@@ -63,12 +74,22 @@ class PreparedRun:
                 sink.close()
                 source.close()
 
-    def _start_steps(self, tasks: TaskGroup, links: Sequence[_Link]) -> Results[Any]:
+    def _start_steps(
+        self,
+        tasks: TaskGroup,
+        links: Sequence[_Link],
+        recordings: Mapping[int, Recording],
+    ) -> Results[Any]:
         crew = _Crew(size=len(links), finished=anyio.Event())
         (first, source), *others = links
         tasks.start_soon(crew.read, self.reader, first, self.meter)
-        for step, (sink, following) in zip(self.steps, others, strict=True):
-            tasks.start_soon(crew.run, step, source, sink)
+        for at, (step, (sink, following)) in enumerate(
+            zip(self.steps, others, strict=True)
+        ):
+            work: Callable[..., Awaitable[None]] = step
+            if at in recordings and isinstance(step, RecordedStep):
+                work = partial(step.record, recording=recordings[at])
+            tasks.start_soon(crew.run, work, source, sink)
             source = following
         return Results(
             source, self.shape, finished=crew.finished, statistics=self.statistics
@@ -102,7 +123,7 @@ class _Crew:
 
     async def run(
         self,
-        step: Step,
+        step: Callable[..., Awaitable[None]],
         source: ObjectReceiveStream[Batch],
         sink: ObjectSendStream[Batch],
     ) -> None:

@@ -1,23 +1,41 @@
 """Which row is worked on next."""
 
+import pyarrow as pa
+
 from sutro_stream.flow.backlog import Backlog
+from sutro_stream.values.prompts import PromptBatch
+from sutro_stream.values.rows import RowBatch
+
+
+def batch() -> PromptBatch:
+    """One that is told from others by what it is, not by what it holds."""
+    records = pa.record_batch({"row": pa.array([], pa.string())})
+    return PromptBatch(
+        rows=RowBatch(records=records, first_index=0), texts=records.column(0)
+    )
+
+
+A, B, C = batch(), batch(), batch()
 
 
 def test_fresh_rows_come_in_order_over_batches() -> None:
     """Batches are worked off in the order in which they came."""
-    backlog: Backlog[str] = Backlog()
-    backlog.add("a", ["a0", "a1"])
-    backlog.add("b", [])
-    backlog.add("c", ["c0"])
+    backlog: Backlog = Backlog()
+    backlog.add(A, ["a0", "a1"])
+    backlog.add(B, [])
+    backlog.add(C, ["c0"])
     tasks = [backlog.take_fresh() for _ in range(4)]
-    found = [task and (task.batch, task.offset, task.payload) for task in tasks]
-    assert found == [("a", 0, "a0"), ("a", 1, "a1"), ("c", 0, "c0"), None]
+    found = [
+        None if task is None else (task.batch, task.offset, task.payload)
+        for task in tasks
+    ]
+    assert found == [(A, 0, "a0"), (A, 1, "a1"), (C, 0, "c0"), None]
 
 
 def test_a_postponed_row_comes_back_when_due_and_not_before() -> None:
     """Delayed rows come in the order in which they are due."""
-    backlog: Backlog[str] = Backlog()
-    backlog.add("a", [0, 1])
+    backlog: Backlog = Backlog()
+    backlog.add(A, [0, 1])
     first, second = backlog.take_fresh(), backlog.take_fresh()
     assert first is not None
     assert second is not None
@@ -32,8 +50,8 @@ def test_a_postponed_row_comes_back_when_due_and_not_before() -> None:
 
 def test_it_is_drained_only_when_nothing_can_come_any_more() -> None:
     """Neither fresh nor delayed rows, and no further batch."""
-    backlog: Backlog[str] = Backlog()
-    backlog.add("a", [0])
+    backlog: Backlog = Backlog()
+    backlog.add(A, [0])
     task = backlog.take_fresh()
     assert task is not None
     drained = [backlog.drained]

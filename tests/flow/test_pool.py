@@ -7,6 +7,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,54 +23,61 @@ from sutro_stream.flow.backlog import Task
 from sutro_stream.flow.gate import Gate
 from sutro_stream.flow.groups import single_error
 from sutro_stream.flow.meter import Meter
-from sutro_stream.flow.payloads import Resolved
+from sutro_stream.flow.outcome_store import Recording
 from sutro_stream.flow.pool import Pool
 from sutro_stream.flow.retry import RetryPolicy
-from sutro_stream.flow.stage import RunContext
 from sutro_stream.flow.window import WindowLimits
-from sutro_stream.flow.work import Concluded, PoolConfig
+from sutro_stream.flow.work import PoolConfig
 from sutro_stream.testing.virtual_time import run_virtual
-from sutro_stream.values.outcomes import Answer, ErrorKind, Outcome, RowError
+from sutro_stream.values.outcomes import (
+    Answer,
+    ErrorKind,
+    Outcome,
+    OutcomeBatch,
+    RowError,
+)
+from sutro_stream.values.prompts import PromptBatch
+from sutro_stream.values.rows import RowBatch
 
 Rows = list[int]
+# About what a short text and its row take in memory.
+ROW_BYTES = 20
 Attempt = Callable[[int, int], Awaitable[None]]
 REFUSED = RowError(kind=ErrorKind.MISSING_VALUE, message="refused")
 
 
 class FakeWork:
-    """Rows are integers; negative ones are refused before any request."""
+    """Rows are integers."""
+
+    structured = False
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
         self.requests: list[int] = []
 
-    def first_index(self, batch: Rows) -> int:
-        return abs(batch[0]) if batch else 0
-
-    def payloads(self, batch: Rows) -> list[object]:
-        refused = Resolved(outcome=Outcome(error=REFUSED))
-        return [refused if row < 0 else row for row in batch]
-
-    def digest(self, payload: object) -> int:
-        return hash(payload)
-
-    def size_bytes(self, batch: Rows) -> int:
-        return len(batch)
-
-    def estimated_tokens(self, _: Task[Rows]) -> int:
+    def estimated_tokens(self, _: Task) -> int:
         return 1
 
-    async def attempt(self, task: Task[Rows]) -> Outcome:
-        self.requests.append(task.payload)
-        await self._attempt(task.payload, task.attempts)
-        return Outcome(answer=Answer(text=str(task.payload)), attempts=task.attempts)
+    async def attempt(self, task: Task) -> Outcome:
+        row = int(task.payload)
+        self.requests.append(row)
+        await self._attempt(row, task.attempts)
+        return Outcome(answer=Answer(text=str(row)), attempts=task.attempts)
 
-    def failed(self, task: Task[Rows], error: EngineError) -> Outcome:
+    def failed(self, task: Task, error: EngineError) -> Outcome:
         reason = RowError(kind=ErrorKind.SERVER_ERROR, message=str(error))
         return Outcome(error=reason, attempts=task.attempts)
 
-    def collect(self, concluded: Sequence[Concluded[Rows]]) -> Sequence[list[object]]:
-        return [[(row.batch[row.offset], row.outcome) for row in concluded]]
+
+def prompts(rows: Rows) -> PromptBatch:
+    """A batch of these; negative ones are refused before any request."""
+    texts = pa.array([str(row) for row in rows], pa.large_string())
+    records = pa.record_batch({"row": texts})
+    return PromptBatch(
+        rows=RowBatch(records=records, first_index=abs(rows[0]) if rows else 0),
+        texts=texts,
+        refused={at: REFUSED for at, row in enumerate(rows) if row < 0},
+    )
 
 
 class Bench:
@@ -89,18 +97,21 @@ class Bench:
     ) -> None:
         self.work = FakeWork(attempt)
         self.meter = Meter()
-        self.pool = Pool[Rows, list[object]](
+        self.pool = Pool(
             self.work,
             PoolConfig(
                 workers=concurrency,
                 timeout_s=timeout_s,
                 window=WindowLimits(
-                    span_rows=span_rows, span_bytes=span_bytes, ready_rows=ready_rows
+                    span_rows=span_rows,
+                    span_bytes=span_bytes * ROW_BYTES,
+                    ready_rows=ready_rows,
                 ),
                 retry=RetryPolicy(attempts=attempts),
                 ordered=ordered,
             ),
-            RunContext(meter=self.meter),
+            self.meter,
+            Recording(),
             gate=Gate(None, None),
             rng=random.Random(0),
         )
@@ -108,26 +119,29 @@ class Bench:
         self.sizes: list[int] = []
 
     async def run(self, *batches: Rows) -> list[int]:
-        into, source = anyio.create_memory_object_stream[Rows](0)
-        sink, results = anyio.create_memory_object_stream[list[object]](0)
+        into, source = anyio.create_memory_object_stream[PromptBatch](0)
+        sink, results = anyio.create_memory_object_stream[OutcomeBatch](0)
         with single_error():
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self.pool.run, source, sink)
                 tasks.start_soon(self._feed, into, batches)
                 async with results:
                     async for batch in results:
-                        self.out += batch  # type: ignore[arg-type]
+                        rows = batch.prompts.texts.take(
+                            pa.array(batch.offsets)
+                        ).to_pylist()
+                        self.out += zip(map(int, rows), batch.outcomes, strict=True)
                         self.sizes.append(len(batch))
         return [row for row, _ in self.out]
 
     async def _feed(
         self,
-        into: anyio.abc.ObjectSendStream[Rows],
+        into: anyio.abc.ObjectSendStream[PromptBatch],
         batches: Sequence[Rows],
     ) -> None:
         async with into:
             for batch in batches:
-                await into.send(batch)
+                await into.send(prompts(batch))
 
 
 async def at_once(row: int, attempt: int) -> None:
@@ -305,12 +319,12 @@ def test_a_consumer_that_stops_taking_stops_the_requests() -> None:
         bench = Bench(
             lambda _row, _attempt: anyio.sleep(0.1), concurrency=4, ready_rows=10
         )
-        into, source = anyio.create_memory_object_stream[Rows](0)
-        sink, results = anyio.create_memory_object_stream[list[object]](0)
+        into, source = anyio.create_memory_object_stream[PromptBatch](0)
+        sink, results = anyio.create_memory_object_stream[OutcomeBatch](0)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(bench.pool.run, source, sink)
             async with into, results:
-                await into.send(list(range(1000)))
+                await into.send(prompts(list(range(1000))))
                 await anyio.sleep(60.0)
                 assert len(bench.work.requests) <= 10 + 2 * 4
                 tasks.cancel_scope.cancel()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sutro_stream.ledger.identity import WorkIdentity, prompt_digest
+from sutro_stream.ledger.identity import WorkIdentity
+from sutro_stream.values.fingerprint import prompt_digest
 
 
 def identity(**parts: str) -> WorkIdentity:
