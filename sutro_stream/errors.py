@@ -8,6 +8,7 @@ or, between an engine and its stage, that one request did not succeed.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import StrEnum
 
 
 class SutroStreamError(Exception):
@@ -87,8 +88,36 @@ class StoreDamagedError(StoreError):
     """What a ledger holds is not what was written to it."""
 
 
-class BudgetExhaustedError(SutroStreamError):
-    """A run has spent what it was given; with a ledger it can be gone on with."""
+class StopReason(StrEnum):
+    """Why a run ended before its last row."""
+
+    BUDGET = "budget"
+    """It has spent what it was given."""
+    OUTAGE = "outage"
+    """The endpoint answered nobody for longer than the run was to wait."""
+    LIMIT = "limit"
+    """The endpoint's limits leave nothing for longer than the run was to wait."""
+    REFUSED = "refused"
+    """The endpoint refuses everything: the key, the model, the account."""
+
+
+class RunStoppedError(SutroStreamError):
+    """A run ended before its last row; with a ledger it can be gone on with.
+
+    Attributes:
+        reason: Why.
+    """
+
+    def __init__(self, message: str, *, reason: StopReason) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class BudgetExhaustedError(RunStoppedError):
+    """A run has spent what it was given."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason=StopReason.BUDGET)
 
 
 class StageError(SutroStreamError):

@@ -26,8 +26,12 @@ class Task:
         offset: Its place in the batch.
         payload: What an attempt needs, as `Backlog.add` was given it.
         ticket: Its place in the order of beginning, given by the window.
-        attempts: Attempts made at it so far.
-        extra_requests: Requests that engines sent beyond one for each attempt.
+        attempts: Attempts made at it so far that count.
+        extra_requests: Requests beyond one for each attempt that counts.
+        failed_at: How many answers there were when an attempt at it failed last
+            (`Outage.answers`), -1 when none has.
+        failures: Attempts that failed at that number of answers.
+        refused_s: Since when it is refused for the rate, `None` when it is not.
     """
 
     batch: PromptBatch
@@ -36,6 +40,9 @@ class Task:
     ticket: int = -1
     attempts: int = 0
     extra_requests: int = 0
+    failed_at: int = -1
+    failures: int = 0
+    refused_s: float | None = None
 
     @property
     def index(self) -> int:
@@ -105,6 +112,12 @@ class Backlog:
         if not self._delayed or self._delayed[0][0] > now_s:
             return 0
         return sum(due_s <= now_s for due_s, _, _ in self._delayed)
+
+    def take_first(self, *, fresh: bool) -> Task | None:
+        """A row whether it is due or not: a fresh one, or the one due first."""
+        if self._delayed and not (fresh and self.fresh):
+            return heapq.heappop(self._delayed)[2]
+        return self.take_fresh()
 
     def take_due(self, now_s: float) -> Task | None:
         """The delayed row that has been due the longest, `None` without any."""

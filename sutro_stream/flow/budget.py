@@ -69,6 +69,7 @@ class BudgetMeter:
         self._answers = 0
         self._input_tokens = 0
         self._output_tokens = 0
+        self._is_estimated = False
 
     @property
     def calls(self) -> int:
@@ -95,8 +96,23 @@ class BudgetMeter:
         self._calls += 1
         self._in_flight += 1
 
-    def answered(self, *, input_tokens: int, output_tokens: int) -> None:
-        """Note its answer."""
+    def answered(
+        self,
+        *,
+        input_tokens: int,
+        output_tokens: int,
+        estimated: tuple[int, int] = (0, 0),
+    ) -> None:
+        """Note its answer.
+
+        Args:
+            input_tokens: As the engine counted them, 0 when it did not.
+            output_tokens: As `input_tokens`.
+            estimated: What counts in place of both where both are 0.
+        """
+        if not input_tokens and not output_tokens:
+            input_tokens, output_tokens = estimated
+            self._is_estimated |= bool(input_tokens or output_tokens)
         self._in_flight -= 1
         self._answers += 1
         self._input_tokens += input_tokens
@@ -116,10 +132,16 @@ class BudgetMeter:
             if minutes >= budget.minutes:
                 return f"the budget of {budget.minutes:g} minutes is used up"
         if budget.tokens is not None and self._expected(self.tokens) >= budget.tokens:
-            return f"the budget of {budget.tokens:,} tokens is used up"
+            return f"the budget of {budget.tokens:,} tokens is used up{self._by}"
         if budget.usd is not None and self._expected(self.usd or 0.0) >= budget.usd:
-            return f"the budget of {budget.usd:,.2f} USD is used up"
+            return f"the budget of {budget.usd:,.2f} USD is used up{self._by}"
         return None
+
+    @property
+    def _by(self) -> str:
+        """Words for what was not counted by the endpoint."""
+        told = ", as estimated: the endpoint does not tell what answers take"
+        return told if self._is_estimated else ""
 
     def _expected(self, spent: float) -> float:
         """What is spent once the requests in flight are answered."""

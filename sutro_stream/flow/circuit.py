@@ -1,58 +1,213 @@
-"""When to stop asking an endpoint that answers nothing."""
+"""What becomes of a row whose request failed: decided here, done by the pool.
+
+No I/O and no clock: the time comes as an argument.
+"""
 
 from __future__ import annotations
 
+import random
+from enum import Enum, auto
+
 from sutro_stream.errors import (
+    AuthenticationError,
     EngineError,
     EngineUnavailableError,
     InputTooLongError,
+    NotFoundError,
+    QuotaError,
+    RateLimitedError,
+    RunStoppedError,
+    StopReason,
     TransportError,
 )
-from sutro_stream.flow.retry import is_retryable
+from sutro_stream.flow.backlog import Task
+from sutro_stream.flow.outage import Outage
+from sutro_stream.flow.retry import RetryPolicy, is_retryable
+
+# Rows in a row that must be refused before all would be.
+_ROWS = 20
+
+
+class Fate(Enum):
+    """What a row's failure leads to, other than another attempt."""
+
+    FAILED = auto()
+    """The row has failed."""
+    HELD = auto()
+    """It has, unless the next ones fail alike: then the run ends."""
 
 
 class Circuit:
-    """Judges the stream of final failures; opens once and for all.
+    """Tells a row that fails from an endpoint that refuses everyone, or nobody hears.
 
-    A row that is too long says nothing about the endpoint. A refused request
-    (400) may be the row's own fault, and counts only before the first answer.
+    What is refused with 401, 403 or 404, or failed in any way before the first
+    answer, is held until an answer shows that it was the row's own fault.
+
+    Concurrency: one event loop; no method waits.
     """
 
-    def __init__(self, *, failures: int = 20) -> None:
-        """A closed circuit.
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        outage: Outage,
+        *,
+        patience_s: float | None,
+        is_known: bool,
+        rng: random.Random,
+    ) -> None:
+        """Nothing has failed yet.
 
         Args:
-            failures: Rows in a row that must fail for good before it opens.
+            policy: When a failed request is sent again.
+            outage: Of the endpoint.
+            patience_s: Longest wait for the endpoint, in seconds; `None` for no
+                limit.
+            is_known: Whether the endpoint has answered rows of this work before.
+            rng: Source of the jitter.
         """
-        self._limit = failures
-        self._streak = 0
-        self._ever_answered = False
+        self._policy = policy
+        self._outage = outage
+        self._patience_s = patience_s
+        self._is_known = is_known
+        self._rng = rng
+        self._has_answered = False
+        self._held: list[tuple[Task, EngineError]] = []
+        self._refused_rows = 0
+
+    @property
+    def holds(self) -> int:
+        """How many rows are held."""
+        return len(self._held)
 
     def answered(self) -> None:
         """Note an answer."""
-        self._streak = 0
-        self._ever_answered = True
+        self._has_answered = True
+        self._refused_rows = 0
 
-    def failed(self, error: EngineError) -> EngineUnavailableError | None:
-        """Note a row that failed for good.
+    def let_go(self, *, is_end: bool = False) -> list[tuple[Task, EngineError]]:
+        """Rows that have failed after all: something was answered, or nothing is out.
+
+        Args:
+            is_end: Whether no other row is left.
+
+        Raises:
+            EngineError: The endpoint has refused everything.
+        """
+        held, self._held = self._held, []
+        if held and is_end and not self._has_answered and _is_refusal(held[-1][1]):
+            raise held[-1][1]
+        return held
+
+    def failed(
+        self,
+        task: Task,
+        error: EngineError,
+        now_s: float,
+        *,
+        retries: int,
+        is_alone: bool,
+    ) -> float | Fate:
+        """Note a failed request.
+
+        Args:
+            task: The row; its attempts and failures are brought up to date.
+            error: What the request ended in.
+            now_s: The time now.
+            retries: Repeated requests of the run so far.
+            is_alone: Whether no other row is out, or could be.
 
         Returns:
-            The error that ends the run, `None` while it may go on.
+            When the row is to be asked again, or what else becomes of it.
+
+        Raises:
+            EngineError: The run cannot go on.
+            RunStoppedError: It can be gone on with later.
         """
-        if isinstance(error, InputTooLongError):
-            return None
-        if not is_retryable(error) and self._ever_answered:
-            return None
-        nobody_there = isinstance(error, TransportError) and not error.connected
-        if nobody_there and not self._ever_answered:
-            return EngineUnavailableError(
+        if isinstance(error, (EngineUnavailableError, QuotaError)):
+            raise self._ending(error)
+        if not is_retryable(error):
+            self._outage.showed_life()
+            return self._refused(task, error)
+        outage = self._outage
+        self._require_somebody(error)
+        is_suspect = task.failed_at >= 0 and outage.answers > task.failed_at
+        if task.failed_at == outage.forgiven:
+            _forgive(task, task.failures)
+            is_suspect, task.failures = False, 0
+        if task.failed_at != outage.answers:
+            task.failed_at, task.failures = outage.answers, 0
+        outage.failed(error, now_s, row=task, is_suspect=is_suspect, is_alone=is_alone)
+        if outage.is_on:
+            # What failed before it was known to be one is forgiven as well.
+            _forgive(task, 1 + task.failures)
+            task.failed_at = -1
+            return now_s
+        if isinstance(error, RateLimitedError):
+            return self._refused_for_rate(task, error, now_s, retries)
+        task.failures += 1
+        delay_s = self._policy.delay_s(error, attempts=task.attempts, rng=self._rng)
+        if self._policy.is_spent(retries):
+            return Fate.FAILED
+        if delay_s is None and not is_suspect and outage.is_likely:
+            # An answer will tell that it was the row, or an outage that it was not.
+            _forgive(task, 1)
+            task.failures -= 1
+            delay_s = self._policy.delay_s(error, attempts=1, rng=self._rng) or 0.0
+        return Fate.FAILED if delay_s is None else now_s + delay_s
+
+    def _refused_for_rate(
+        self, task: Task, error: EngineError, now_s: float, retries: int
+    ) -> float | Fate:
+        _forgive(task, 1)
+        if task.refused_s is None:
+            task.refused_s = now_s
+        limit_s, policy = self._patience_s, self._policy
+        is_late = limit_s is not None and now_s - task.refused_s > limit_s
+        delay_s = policy.delay_s(error, attempts=1, rng=self._rng)
+        if is_late or delay_s is None or policy.is_spent(retries):
+            return Fate.FAILED
+        return now_s + delay_s
+
+    def _require_somebody(self, error: EngineError) -> None:
+        """Raise if nobody is there and never was: it may be a mistyped address."""
+        nobody = isinstance(error, TransportError) and not error.connected
+        heard = self._is_known or self._has_answered or self._outage.answers
+        if nobody and not heard and self._patience_s is not None:
+            raise EngineUnavailableError(
                 f"cannot reach the endpoint: {error}; "
                 "check the address and that the server is running"
-            )
-        self._streak += 1
-        if self._streak < self._limit:
-            return None
-        return EngineUnavailableError(
-            f"gave up after {self._streak} rows in a row without an answer; "
+            ) from error
+        self._is_known |= not nobody
+
+    def _refused(self, task: Task, error: EngineError) -> Fate:
+        is_refusal = _is_refusal(error)
+        is_own = self._has_answered and not is_refusal
+        if is_own or isinstance(error, InputTooLongError):
+            return Fate.FAILED
+        self._held.append((task, error))
+        self._refused_rows += 1
+        if self._refused_rows < _ROWS:
+            return Fate.HELD
+        if is_refusal:
+            raise self._ending(error)
+        raise EngineUnavailableError(
+            f"gave up after {_ROWS} rows in a row without an answer; "
             f"the last one: {error}"
-        )
+        ) from error
+
+    def _ending(self, error: EngineError) -> Exception:
+        if not self._has_answered or isinstance(error, EngineUnavailableError):
+            return error
+        stopped = RunStoppedError(str(error), reason=StopReason.REFUSED)
+        stopped.__cause__ = error
+        return stopped
+
+
+def _forgive(task: Task, attempts: int) -> None:
+    """Count some attempts as requests only."""
+    task.attempts -= attempts
+    task.extra_requests += attempts
+
+
+def _is_refusal(error: EngineError) -> bool:
+    return isinstance(error, (AuthenticationError, NotFoundError))

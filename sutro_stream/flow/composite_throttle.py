@@ -96,6 +96,10 @@ class _Combined:
         for part, own in zip(self._parts, _parts_of(ticket), strict=True):
             part.cancelled(own, now_s)
 
+    def troubled(self, ticket: Ticket, now_s: float) -> None:
+        for part, own in zip(self._parts, _parts_of(ticket), strict=True):
+            part.troubled(own, now_s)
+
     def ends_after(self, requests: int | None) -> None:
         for part in self._parts:
             part.ends_after(requests)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ class Lane:
     """One worker: what it works on, and the scope that a deadline cancels."""
 
     task: Task | None = None
+    is_probe: bool = False
     overdue: Task | None = None
     ticket: Ticket | None = None
     started_s: float = 0.0
@@ -53,9 +55,30 @@ class Lanes:
         """Begin workers in this group from now on."""
         self._tasks = tasks
 
-    def rouse(self, rows: int) -> None:
-        """Have so many parked workers look for work, and begin those missing."""
-        missing = min(rows - len(self._waiting), self._most - len(self._lanes))
+    @property
+    def has_too_many(self) -> bool:
+        """Whether there is one more than there should be, left by a probe."""
+        return len(self._lanes) > self._most
+
+    def leave(self, lane: Lane) -> None:
+        """Note that a worker ends before the others."""
+        self._lanes.remove(lane)
+
+    def oldest_s(self) -> float | None:
+        """When the request was sent that has been out longest, `None` without one."""
+        starts = [lane.started_s for lane in self._lanes if lane.task is not None]
+        return min(starts, default=None)
+
+    def rouse(self, rows: int, *, is_probe: bool = False) -> None:
+        """Have so many parked workers look for work, and begin those missing.
+
+        Args:
+            rows: How many.
+            is_probe: Whether one more than usual may be begun, as all others may
+                wait for an endpoint that is silent.
+        """
+        most = self._most + is_probe
+        missing = min(rows - len(self._waiting), most - len(self._lanes))
         self._waiting.wake(rows)
         if missing > 0 and self._tasks is not None:
             for _ in range(missing):
@@ -71,10 +94,14 @@ class Lanes:
         """Wait, as a worker, until there may be work."""
         await self._waiting.wait()
 
-    def end_late(self, *, started_before_s: float) -> None:
-        """Cancel the attempts that began before a time."""
+    def end_late(
+        self, now_s: float, *, timeout_s: float | None, probe_limit_s: float
+    ) -> None:
+        """Cancel the attempts that take longer than they may."""
+        usual_s = math.inf if timeout_s is None else timeout_s
         for lane in self._lanes:
-            late = lane.task is not None and lane.started_s < started_before_s
+            limit_s = min(usual_s, probe_limit_s) if lane.is_probe else usual_s
+            late = lane.task is not None and now_s - lane.started_s > limit_s
             if late and lane.overdue is None and lane.scope is not None:
                 lane.overdue = lane.task
                 lane.scope.cancel()

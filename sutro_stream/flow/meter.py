@@ -34,6 +34,8 @@ class Statistics:
             where nothing is asked.
         requests_per_s: Most requests a second that it allows itself now, `None` while
             no limit is given and none is known.
+        waiting: What is waited for, as in "the endpoint (HTTP 503) for 0:42"; `None`
+            while nothing is, or not for long.
     """
 
     elapsed_s: float
@@ -53,6 +55,7 @@ class Statistics:
     output_tokens: int
     concurrency: int | None = None
     requests_per_s: float | None = None
+    waiting: str | None = None
 
     @property
     def rows_done(self) -> int:
@@ -85,6 +88,7 @@ class Meter:
     concurrency: int | None = None
     throttle: Callable[[], ThrottleStatistics | None] | None = None
     waiting_for_order: Callable[[], int] | None = None
+    waiting: Callable[[float], str | None] | None = None
 
     def started_request(self) -> None:
         """Count a request out."""
@@ -141,4 +145,5 @@ class Meter:
             output_tokens=self.output_tokens,
             concurrency=concurrency,
             requests_per_s=None if throttle is None else throttle.rate_per_s,
+            waiting=None if self.waiting is None else self.waiting(now_s),
         )

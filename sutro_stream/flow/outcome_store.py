@@ -75,8 +75,10 @@ class Recording:
             where nobody wants them kept.
         is_ordered_elsewhere: Whether the order of the step's results does not matter
             any more.
+        is_resumed: Whether an earlier run has begun the same work.
     """
 
     store: OutcomeStore | None = None
     spool: Callable[[Any], Awaitable[None]] | None = None
     is_ordered_elsewhere: bool = False
+    is_resumed: bool = False

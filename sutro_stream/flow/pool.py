@@ -13,21 +13,17 @@ from dataclasses import replace
 import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
-from sutro_stream.errors import (
-    BudgetExhaustedError,
-    EngineError,
-    RequestTimeoutError,
-    is_fatal,
-)
+from sutro_stream.errors import BudgetExhaustedError, EngineError, RequestTimeoutError
 from sutro_stream.flow.backlog import Backlog, Task
 from sutro_stream.flow.batch_memory import BatchMemory
-from sutro_stream.flow.circuit import Circuit
+from sutro_stream.flow.circuit import Circuit, Fate
 from sutro_stream.flow.followers import Followers
 from sutro_stream.flow.gate import Gate
 from sutro_stream.flow.lanes import Lane, Lanes
 from sutro_stream.flow.meter import Meter
 from sutro_stream.flow.outcome_store import Recording
 from sutro_stream.flow.payloads import DuplicateOf, Payloads, Resolved
+from sutro_stream.flow.waiting import LONG_WAIT_S, Patience, Waiting, described
 from sutro_stream.flow.window import Window
 from sutro_stream.flow.work import Concluded, PoolConfig, Work, outcome_batches
 from sutro_stream.values.fingerprint import prompt_digest
@@ -77,15 +73,26 @@ class Pool:
         self._meter.concurrency = config.workers
         self._store = recording.store
         self._gate = gate
-        self._rng = rng
         self._payloads = Payloads(recording, dedupe=config.dedupe)
-        self._circuit = Circuit()
+        self._outage = gate.outage
+        self._circuit = Circuit(
+            config.retry,
+            gate.outage,
+            patience_s=config.patience_s,
+            is_known=recording.is_resumed,
+            rng=rng,
+        )
+        self._patience = Patience(config.patience_s)
+        self._out = 0
+        self._answers_seen = gate.outage.answers
+        self._started_s = self._idle_since_s = 0.0
         self._backlog: Backlog = Backlog()
         self._window: Window[Concluded] = Window(
             config.window,
             ordered=config.ordered and not recording.is_ordered_elsewhere,
         )
         self._meter.waiting_for_order = lambda: self._window.held
+        self._meter.waiting = self._wait_told
         self._memory = BatchMemory()
         self._lanes = Lanes(self._work_lane, most=config.workers)
         self._followers: Followers | None = Followers() if config.dedupe else None
@@ -107,7 +114,7 @@ class Pool:
         """
         self._gate.listen(self._rouse_waiting)
         async with source, sink:
-            self._coarse_now_s = anyio.current_time()
+            self._coarse_now_s = self._started_s = anyio.current_time()
             async with anyio.create_task_group() as background:
                 background.start_soon(self._keep_time)
                 async with anyio.create_task_group() as tasks:
@@ -151,8 +158,12 @@ class Pool:
 
     async def _work_off(self, lane: Lane) -> None:
         while True:
+            if self._lanes.has_too_many and not self._outage.is_on:
+                self._lanes.leave(lane)
+                return
             if (task := self._take()) is None:
                 if self._backlog.drained:
+                    self._let_go_at_end()
                     return
                 await self._lanes.park()
                 continue
@@ -166,11 +177,10 @@ class Pool:
             else:
                 outcome = await self._ask(lane, task)
                 if outcome is not None:
-                    self._record(task, outcome)
-                    self._conclude(task, outcome)
+                    self._conclude_asked(task, outcome)
 
     async def _ask(self, lane: Lane, task: Task) -> Outcome | None:
-        """Send one request; `None` if the row is to be asked again later."""
+        """Send one request; `None` if the row has no outcome yet."""
         gate, meter = self._gate, self._meter
         lane.task = task
         lane.started_s = self._coarse_now_s
@@ -178,29 +188,69 @@ class Pool:
         if self._store is not None:
             self._store.asked(task.index)
         if not gate.is_always_open:
-            now_s = anyio.current_time()
-            tokens = self._work.estimated_tokens(task)
+            now_s = lane.started_s = anyio.current_time()
+            lane.is_probe = gate.begins_probe()
+            tokens = sum(self._work.estimated_tokens(task))
             lane.ticket = gate.sent(now_s, estimated_tokens=tokens)
             # Whoever takes a row sees to it that the next one is looked after.
             self._rouse_waiting()
+        self._out += 1
         meter.started_request()
         try:
             outcome = await self._work.attempt(task)
         except EngineError as error:
             lane.task = None
-            self._tell_failure(lane, error)
-            return self._after_failure(task, error)
+            return self._after_failure(lane, task, error)
         finally:
+            self._out -= 1
             meter.ended_request()
         lane.task = None
-        if not gate.is_always_open and outcome.answer is not None:
-            gate.answered(lane.ticket, anyio.current_time(), outcome.answer)
+        answer = outcome.answer
+        if not gate.is_always_open and answer is not None:
+            estimated = self._work.estimated_tokens(task)
+            now_s = anyio.current_time()
+            gate.answered(lane.ticket, now_s, answer, estimated=estimated)
+            lane.is_probe = False
+        self._outage.answered(self._coarse_now_s - lane.started_s)
         self._circuit.answered()
+        if self._circuit.holds:
+            self._let_go()
         return outcome
 
-    def _tell_failure(self, lane: Lane, error: EngineError) -> None:
+    def _after_failure(
+        self, lane: Lane, task: Task, error: EngineError
+    ) -> Outcome | None:
+        now_s = anyio.current_time()
+        others = self._out - (lane.overdue is None) + self._has_more()
+        fate = self._circuit.failed(
+            task, error, now_s, retries=self._meter.retries, is_alone=not others
+        )
         # An open gate is told as well: a refusal may close it.
-        self._gate.failed(lane.ticket, anyio.current_time(), error)
+        self._gate.failed(lane.ticket, now_s, error)
+        if lane.is_probe:
+            lane.is_probe = False
+            self._outage.ended_probe(now_s, error)
+        if fate is Fate.HELD:
+            self._idle_since_s = now_s
+            return None
+        if isinstance(fate, Fate):
+            return self._work.failed(task, error)
+        self._postpone(task, fate)
+        return None
+
+    def _conclude_asked(self, task: Task, outcome: Outcome) -> None:
+        if self._store is not None:
+            self._store.record(task.index, prompt_digest(task.payload), outcome)
+        self._conclude(task, outcome)
+
+    def _let_go(self, *, is_end: bool = False) -> None:
+        """Conclude rows whose failure turned out to be their own."""
+        for task, error in self._circuit.let_go(is_end=is_end):
+            self._conclude_asked(task, self._work.failed(task, error))
+
+    def _let_go_at_end(self) -> None:
+        if self._circuit.holds and not self._out:
+            self._let_go(is_end=True)
 
     def _settle(self, task: Task, settled: Resolved) -> None:
         if self._store is not None and not settled.is_recorded:
@@ -235,11 +285,6 @@ class Pool:
         self._meter.shared += 1
         self._conclude(task, shared)
 
-    def _record(self, task: Task, outcome: Outcome) -> None:
-        if self._store is not None:
-            digest = prompt_digest(task.payload)
-            self._store.record(task.index, digest, outcome)
-
     def _see_to_more(self) -> None:
         """Few rows are left: there will be more, or the workers may go."""
         if self._backlog.drained:
@@ -252,7 +297,12 @@ class Pool:
         if not self._gate.is_always_open and not self._admits():
             return None
         if backlog.delayed:
-            task = backlog.take_due(anyio.current_time())
+            due_s, is_probing = anyio.current_time(), self._outage.is_on
+            # Probes turn to rows that have failed and to others, by turns.
+            is_turn = self._outage.failed_probes % 2 and backlog.fresh
+            if is_probing:
+                due_s = -math.inf if is_turn and self._window.room() else math.inf
+            task = backlog.take_due(due_s)
             if task is not None:
                 self._meter.backing_off = backlog.delayed
                 self._meter.retries += 1
@@ -285,12 +335,22 @@ class Pool:
             if room < rows:
                 self._look_again(now_s)
                 rows = room
-        self._lanes.rouse(rows)
+        self._lanes.rouse(rows, is_probe=self._outage.is_on)
 
     def _rouse_waiting(self) -> None:
-        """Set a worker to the next row, if there is one and it may be sent now."""
-        due_s = self._backlog.next_due_s
-        if self._backlog.fresh or (due_s is not None and due_s <= anyio.current_time()):
+        """Set workers to the next rows, if there are any that may be sent now.
+
+        One, as whoever takes a row sees to the next, unless nothing holds them back:
+        then nobody does.
+        """
+        backlog = self._backlog
+        if self._gate.is_always_open:
+            ready = min(backlog.fresh, self._window.room())
+            self._lanes.rouse(ready + backlog.due(anyio.current_time()))
+            return
+        due_s = backlog.next_due_s
+        is_due = due_s is not None and due_s <= anyio.current_time()
+        if backlog.fresh or is_due or (self._outage.is_on and due_s is not None):
             self._rouse(1)
 
     def _look_again(self, now_s: float) -> None:
@@ -302,42 +362,31 @@ class Pool:
                 self._room_due_s = due_s
                 self._alarm.set()
 
-    def _after_failure(self, task: Task, error: EngineError) -> Outcome | None:
-        if is_fatal(error):
-            raise error
-        policy = self._config.retry
-        delay_s = policy.delay_s(error, attempts=task.attempts, rng=self._rng)
-        if delay_s is not None and not policy.is_spent(self._meter.retries):
-            self._postpone(task, delay_s)
-            return None
-        end = self._circuit.failed(error)
-        if end is not None:
-            raise end from error
-        return self._work.failed(task, error)
-
     def _after_deadline(self, lane: Lane) -> None:
         task, overdue = lane.task, lane.overdue
-        lane.task = lane.overdue = None
-        if task is None:
-            return
-        if task is not overdue:
+        now_s = anyio.current_time()
+        lane.task = None
+        if task is not None and task is not overdue:
             # Its predecessor ended just before the cancellation arrived.
             if not self._gate.is_always_open:
-                self._gate.cancelled(lane.ticket, anyio.current_time())
+                self._gate.cancelled(lane.ticket, now_s)
+            if lane.is_probe:
+                lane.is_probe = False
+                self._outage.ended_probe(now_s, None)
             task.attempts -= 1
-            self._postpone(task, 0.0)
-            return
-        seconds = self._config.timeout_s
-        message = f"no answer within the time limit of {seconds:g} seconds"
-        error = RequestTimeoutError(message)
-        self._tell_failure(lane, error)
-        outcome = self._after_failure(task, error)
-        if outcome is not None:
-            self._record(task, outcome)
-            self._conclude(task, outcome)
+            self._postpone(task, now_s)
+        elif task is not None:
+            seconds = now_s - lane.started_s
+            if not lane.is_probe and self._config.timeout_s is not None:
+                seconds = self._config.timeout_s
+            message = f"no answer within the time limit of {seconds:g} seconds"
+            outcome = self._after_failure(lane, task, RequestTimeoutError(message))
+            if outcome is not None:
+                self._conclude_asked(task, outcome)
+        lane.overdue = None
 
-    def _postpone(self, task: Task, delay_s: float) -> None:
-        self._backlog.postpone(task, anyio.current_time() + delay_s)
+    def _postpone(self, task: Task, due_s: float) -> None:
+        self._backlog.postpone(task, due_s)
         self._meter.backing_off = self._backlog.delayed
         self._alarm.set()
 
@@ -380,19 +429,16 @@ class Pool:
 
     async def _keep_time(self) -> None:
         timeout_s = self._config.timeout_s
-        sweep_s = (
-            math.inf
-            if timeout_s is None
-            else min(_LONGEST_SWEEP_S, timeout_s / _SWEEPS_PER_TIMEOUT)
-        )
+        sweep_s = _LONGEST_SWEEP_S
+        if timeout_s is not None:
+            sweep_s = min(sweep_s, timeout_s / _SWEEPS_PER_TIMEOUT)
         while True:
             now_s = self._coarse_now_s = anyio.current_time()
             if self._gate.is_always_open:
                 self._lanes.rouse(self._backlog.due(now_s))
             else:
                 self._rouse_waiting()
-            if timeout_s is not None:
-                self._lanes.end_late(started_before_s=now_s - timeout_s)
+            self._look_after(now_s)
             wait_s = sweep_s
             due_s = self._backlog.next_due_s
             # A row that is due already goes to the next worker that looks; whoever
@@ -406,3 +452,44 @@ class Pool:
             self._alarm = anyio.Event()
             with anyio.move_on_after(wait_s):
                 await self._alarm.wait()
+
+    def _look_after(self, now_s: float) -> None:
+        """End what takes too long, and see who answers at all."""
+        outage = self._outage
+        self._lanes.end_late(
+            now_s,
+            timeout_s=self._config.timeout_s,
+            probe_limit_s=outage.probe_limit_s,
+        )
+        if outage.answers != self._answers_seen:
+            self._answers_seen = outage.answers
+            outage.heard(now_s)
+        elif self._has_more() and (oldest_s := self._lanes.oldest_s()) is not None:
+            outage.silent(now_s, oldest_s=oldest_s)
+        is_idle = not self._out and now_s - self._idle_since_s > _LONGEST_SWEEP_S
+        if self._circuit.holds and is_idle:
+            self._let_go()
+        self._patience.look(self._waiting(now_s), now_s)
+
+    def _has_more(self) -> bool:
+        """Whether there are other rows that could be asked."""
+        backlog = self._backlog
+        return bool(backlog.delayed or (backlog.fresh and self._window.room()))
+
+    def _waiting(self, now_s: float) -> Waiting | None:
+        """What this run waits for, `None` while it can do something."""
+        outage = self._outage
+        if outage.is_on and (outage.failed_probes or not self._out):
+            until_s = outage.asked_until_s
+            return Waiting(
+                reason=f"the endpoint ({outage.reason})",
+                since_s=max(outage.since_s, self._started_s),
+                until_s=until_s if until_s > now_s else None,
+            )
+        return None
+
+    def _wait_told(self, now_s: float) -> str | None:
+        waiting = self._waiting(now_s)
+        if waiting is None or now_s - waiting.since_s < LONG_WAIT_S:
+            return None
+        return described(waiting, now_s)

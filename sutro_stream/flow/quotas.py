@@ -166,6 +166,9 @@ class RateThrottle:
         """See `Throttle`; it stays charged, since it may have been worked on."""
         self.in_flight -= 1
 
+    def troubled(self, ticket: Ticket, now_s: float) -> None:
+        """See `Throttle`."""
+
     def ends_after(self, requests: int | None) -> None:
         """See `Throttle`."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sutro_stream.errors import (
     ConfigurationError,
     EngineError,
+    RateLimitedError,
     ServiceError,
     TransportError,
 )
@@ -23,10 +24,13 @@ class RetryPolicy:
 
     Delays grow by doubling and are drawn at random between nothing and the full
     step (full jitter), so that rows that failed together do not return together.
-    A `Retry-After` is waited out in full, and then spread by the same draw.
+    A `Retry-After` is waited out in full, and then spread by the same draw. A
+    refusal for the rate (429) costs a row time and none of its attempts, and delays
+    behind refusals do not grow: how many are asked is what the throttle decides.
 
     Attributes:
-        attempts: Most requests for one row, the first included; at least 1.
+        attempts: Most requests for one row, the first included; at least 1. Those
+            refused for the rate, and those in an outage, are not counted.
         first_delay_s: Longest delay after the first failure, in seconds.
         longest_delay_s: Longest delay at all, in seconds; also caps `Retry-After`.
         retries_per_run: Most repeated requests of all rows together, `None` for no
@@ -58,10 +62,14 @@ class RetryPolicy:
 
         Args:
             error: What the last attempt ended in.
-            attempts: Requests sent for this row so far.
+            attempts: Requests sent for this row so far, as far as they count.
             rng: Source of the jitter.
         """
-        if attempts >= self.attempts or not is_retryable(error):
+        if not is_retryable(error):
+            return None
+        if isinstance(error, RateLimitedError):
+            attempts = 1
+        elif attempts >= self.attempts:
             return None
         step = min(self.longest_delay_s, self.first_delay_s * 2.0 ** (attempts - 1))
         jitter = rng.uniform(0, step)

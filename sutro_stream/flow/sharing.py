@@ -4,14 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from anyio.lowlevel import RunVar
+
 from sutro_stream.errors import EngineError
 from sutro_stream.flow.auto.adaptive import AdaptiveThrottle
+from sutro_stream.flow.outage import Outage
 from sutro_stream.flow.throttle import Throttle, ThrottleStatistics, Ticket
 from sutro_stream.values.rate_hints import RateHint
 
 # A share that left room to another one looks again after so long, in case it was
 # not wanted.
 _LOOK_AGAIN_S = 0.05
+
+
+# What is known of who answers belongs to the endpoint: one probe finds out for all who
+# ask there in one event loop.
+_OUTAGES: RunVar[dict[str, Outage]] = RunVar("sutro_stream_outages")
+
+
+def outage_of(endpoint: str) -> Outage:
+    """The outage, should there be one, of an endpoint and model in this event loop.
+
+    Args:
+        endpoint: Address and model, in any form that tells them from others.
+    """
+    try:
+        known = _OUTAGES.get()
+    except LookupError:
+        known = {}
+        _OUTAGES.set(known)
+    outage = known.get(endpoint)
+    if outage is None:
+        outage = known[endpoint] = Outage(forget=lambda: known.pop(endpoint, None))
+    return outage
 
 
 class SharedLimits:
@@ -187,6 +212,10 @@ class Share:
         self._throttle.cancelled(ticket, now_s)
         if self._shared.is_crowded:
             self._shared.wake_others(self)
+
+    def troubled(self, ticket: Ticket, now_s: float) -> None:
+        """See `Throttle`."""
+        self._throttle.troubled(ticket, now_s)
 
     def leave(self) -> None:
         """Leave the endpoint to the others; nothing may be sent any more."""

@@ -105,6 +105,12 @@ class Throttle(Protocol):
     def cancelled(self, ticket: Ticket, now_s: float) -> None:
         """Note that it was dropped by us; says nothing about the endpoint."""
 
+    def troubled(self, ticket: Ticket, now_s: float) -> None:
+        """Note that a request given back by `cancelled` had failed after all.
+
+        With a server's error or a broken connection, while others are answered.
+        """
+
     def ends_after(self, requests: int | None) -> None:
         """Note that so many more requests will be sent, retries aside.
 

@@ -32,8 +32,8 @@ class Work(Protocol):
     def structured(self) -> bool:
         """Whether answers have an output schema."""
 
-    def estimated_tokens(self, task: Task) -> int:
-        """What a request for the row will cost, input and output, about."""
+    def estimated_tokens(self, task: Task) -> tuple[int, int]:
+        """About what a request for the row will cost: input and output tokens."""
 
     async def attempt(self, task: Task) -> Outcome:
         """Send one request.
@@ -53,6 +53,8 @@ class PoolConfig:
     Attributes:
         workers: Most requests in flight; at least 1.
         timeout_s: Longest time of one attempt, in seconds; `None` for no limit.
+        patience_s: Longest wait for an endpoint that answers nobody, in seconds, after
+            which the run ends; `None` for no limit.
         window: How far work runs ahead of the consumer.
         retry: When a failed request is sent again.
         ordered: Whether outcomes leave in the order of the rows.
@@ -61,6 +63,7 @@ class PoolConfig:
 
     workers: int
     timeout_s: float | None
+    patience_s: float | None
     window: WindowLimits
     retry: RetryPolicy
     ordered: bool = True

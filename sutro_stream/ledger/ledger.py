@@ -55,6 +55,7 @@ class Ledger:
         self._limiter = anyio.CapacityLimiter(_THREADS)
         self._full = anyio.Event()
         self._is_done_with = False
+        self._stays = False
         self.kept = store.journal.totals.rows
 
     @property
@@ -63,9 +64,18 @@ class Ledger:
         return self._is_done_with
 
     @property
+    def is_new(self) -> bool:
+        """Whether no run has had it open before."""
+        return self._store.is_new
+
+    @property
     def is_left(self) -> bool:
-        """Whether it is complete and left as it is, log and all; see `finish`."""
-        return self._store.leaves_log
+        """Whether it stays even if nothing is in it; see `finish` and `stay`."""
+        return self._store.leaves_log or self._stays
+
+    def stay(self) -> None:
+        """Say that the run is to be gone on with, whether anything is kept or not."""
+        self._stays = True
 
     async def known(self, first_index: int, count: int) -> Mapping[int, KnownRow]:
         """Outcomes of the `count` rows from `first_index` on, by index.

@@ -40,12 +40,14 @@ class Store:
 
     Attributes:
         spooled: Rows of the spool when it was opened.
+        is_new: Whether no run has had it open before.
         leaves_log: Whether closing leaves the log for the next opening.
     """
 
     def __init__(self, path: Path) -> None:
         self.files = Files(path)
         self.spooled = 0
+        self.is_new = True
         self.leaves_log = False
         self._running = threading.RLock()
         self._taking_over = threading.Lock()
@@ -101,6 +103,8 @@ class Store:
             undo.callback(self._spool.close)
             with store_errors(files.main):
                 self.spooled = self._spool.open(connection)
+                runs = connection.execute("SELECT count(*) FROM runs").fetchone()
+                self.is_new = runs[0] == 1
             undo.callback(self._leaders.close)
             self._reader = connect(files.main, writes=False)
             undo.callback(self._reader.close)

@@ -194,6 +194,7 @@ def infer(  # noqa: PLR0913 - the stage's whole configuration
     concurrency: Concurrency | None = None,
     ordered: bool = True,
     timeout_s: float | None = 600.0,
+    patience_s: float | None = 600.0,
     retry: RetryPolicy | None = None,
     window_rows: int | None = None,
     seed_per_row: bool = False,
@@ -211,6 +212,9 @@ def infer(  # noqa: PLR0913 - the stage's whole configuration
             for what suits the engine.
         ordered: Whether results come in input order, or as they complete.
         timeout_s: Longest time of one attempt, in seconds; `None` for no limit.
+        patience_s: Longest wait for an endpoint that answers nobody, or whose limits
+            leave nothing, in seconds; then the run ends with `RunStoppedError`, into a
+            file as incomplete, and can be gone on with. `None` waits for ever.
         retry: When a failed request is sent again, `None` for the defaults.
         window_rows: Most rows between the oldest result not taken and the newest
             request; `None` for the default.
@@ -232,6 +236,7 @@ def infer(  # noqa: PLR0913 - the stage's whole configuration
         concurrency=concurrency,
         ordered=ordered,
         timeout_s=timeout_s,
+        patience_s=patience_s,
         retry=retry or RetryPolicy(),
         window_rows=window_rows,
         seed_per_row=seed_per_row,

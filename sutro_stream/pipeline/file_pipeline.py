@@ -18,7 +18,7 @@ from typing import TypeAlias
 import anyio
 import pyarrow as pa
 
-from sutro_stream.errors import BudgetExhaustedError, ConfigurationError
+from sutro_stream.errors import ConfigurationError, RunStoppedError
 from sutro_stream.flow.groups import single_error
 from sutro_stream.flow.meter import Meter, Statistics
 from sutro_stream.flow.stage import Columns
@@ -165,8 +165,9 @@ class FilePipeline:
     ) -> RunReport:
         """Run to the end; the file appears whole, or not at all.
 
-        A run whose budget is spent before the end is reported as incomplete; its
-        ledger stays, and there is no file yet.
+        A run that stopped before its end (the budget is spent, the endpoint was away
+        for longer than its patience, or refuses everything) is reported as
+        incomplete; its ledger stays, and there is no file yet.
 
         Args:
             mode: What becomes of answers that an interrupted run has left.
@@ -208,9 +209,10 @@ class FilePipeline:
                 else:
                     output = partial(_stream, run, self.sink, writer, on_progress)
                     rows = await output(ledgers=ledgers, failures_to=failures_to)
-            except BudgetExhaustedError as error:
-                path, stopped = self.sink.path, str(error)
-                return report_of(run.statistics(), path=path, rows=0, stopped=stopped)
+            except RunStoppedError as error:
+                ledger.stay()
+                path = self.sink.path
+                return report_of(run.statistics(), path=path, rows=0, stopped=error)
             await ledger.finish(remove=not keep_ledger, leave_log=leave_log)
             return report_of(run.statistics(), path=self.sink.path, rows=rows)
 

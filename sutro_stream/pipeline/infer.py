@@ -69,6 +69,8 @@ class Infer:
             at which the endpoint answers best, `None` is what suits the engine.
         ordered: Whether results leave in input order.
         timeout_s: Longest time of one attempt, `None` for no limit.
+        patience_s: Longest wait for an endpoint that answers nobody, or whose limits
+            leave nothing; `None` for no limit.
         retry: When a failed request is sent again.
         window_rows: Most rows between the oldest result not taken and the newest
             request, `None` for the default.
@@ -85,6 +87,7 @@ class Infer:
     concurrency: Concurrency | None = None
     ordered: bool = True
     timeout_s: float | None = 600.0
+    patience_s: float | None = 600.0
     retry: RetryPolicy = RetryPolicy()
     window_rows: int | None = None
     seed_per_row: bool = False
@@ -103,6 +106,8 @@ class Infer:
             raise ConfigurationError('limits.shared needs concurrency="auto"')
         if self.timeout_s is not None and not self.timeout_s > 0:
             raise ConfigurationError("timeout_s must be above 0, or None")
+        if self.patience_s is not None and not self.patience_s >= 0:
+            raise ConfigurationError("patience_s must be at least 0, or None")
         if self.window_rows is not None and self.window_rows < 1:
             raise ConfigurationError("window_rows must be at least 1")
         if self.retry_truncated is not None and self.retry_truncated < 1:
@@ -165,6 +170,7 @@ class Infer:
         return PoolConfig(
             workers=workers,
             timeout_s=self.timeout_s,
+            patience_s=self.patience_s,
             window=WindowLimits(
                 span_rows=self.window_rows or max(_SPAN_ROWS, 2 * workers),
                 span_bytes=_SPAN_BYTES,
@@ -178,14 +184,15 @@ class Infer:
     def gate(self, now_s: float, *, model: str | None) -> Gate:
         """What holds back the requests of a run that begins now."""
         # Endpoints limit each of their models apart.
-        endpoint = f"{self.engine.name} {model or ''}".rstrip()
+        address = getattr(self.engine, "address", self.engine.name)
+        endpoint = f"{address} {model or ''}".rstrip()
         is_auto = self.concurrency == "auto"
         return self.limits.gate(now_s, is_auto=is_auto, endpoint=endpoint)
 
     def _most_in_flight(self) -> int:
-        if self.concurrency is None:
-            return self.engine.default_concurrency
-        return _MOST_AUTO if self.concurrency == "auto" else self.concurrency
+        most = self.concurrency or self.engine.default_concurrency
+        most = _MOST_AUTO if most == "auto" else most
+        return min(most, self.limits.in_flight or most)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,12 +299,11 @@ class ChatWork:
         """See `Work`."""
         return self.instructions.schema is not None
 
-    def estimated_tokens(self, task: Task) -> int:
+    def estimated_tokens(self, task: Task) -> tuple[int, int]:
         """See `Work`: from the prompt's length, and a usual answer."""
         written = self.instructions.sampling.max_tokens or _USUAL_ANSWER_TOKENS
-        return len(task.payload) // _CHARACTERS_PER_TOKEN + min(
-            written, _USUAL_ANSWER_TOKENS
-        )
+        read = len(task.payload) // _CHARACTERS_PER_TOKEN
+        return read, min(written, _USUAL_ANSWER_TOKENS)
 
     async def attempt(self, task: Task) -> Outcome:
         """See `Work`."""

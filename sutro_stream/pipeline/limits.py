@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+from sutro_stream.errors import ConfigurationError
 from sutro_stream.flow.auto.adaptive import AdaptiveThrottle
 from sutro_stream.flow.budget import Budget, BudgetMeter
 from sutro_stream.flow.composite_throttle import combine
 from sutro_stream.flow.gate import Gate
 from sutro_stream.flow.quotas import RateThrottle
-from sutro_stream.flow.sharing import SharedLimits
+from sutro_stream.flow.sharing import SharedLimits, outage_of
 from sutro_stream.flow.throttle import Throttle
 
 
@@ -24,6 +25,8 @@ class Limits:
             a request and corrected by its answer; `None` for no limit.
         budget: What the whole run may spend; it ends, resumable, when that is spent.
             `None` for no limit.
+        in_flight: Most requests in flight, whatever `concurrency` says or finds;
+            `None` for no limit.
         shared: Object that `concurrency="auto"` has in common with other runs in
             this event loop: what one of them learns of an endpoint, all know, and
             the limits that are found are kept by all together. `None` for a run
@@ -33,10 +36,13 @@ class Limits:
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     budget: Budget | None = None
+    in_flight: int | None = None
     shared: SharedLimits | None = None
 
     def __post_init__(self) -> None:
         """Refuse limits that cannot be kept to."""
+        if self.in_flight is not None and self.in_flight < 1:
+            raise ConfigurationError("in_flight must be at least 1, or None")
         self._given(0.0)
 
     def gate(self, now_s: float, *, is_auto: bool, endpoint: str) -> Gate:
@@ -45,7 +51,7 @@ class Limits:
         Args:
             now_s: The time now.
             is_auto: Whether the number of requests in flight is to be found.
-            endpoint: Name of what is asked, for what is shared.
+            endpoint: Name of what is asked, for what is shared with others.
         """
         throttles, share = self._given(now_s), None
         keeps_to_endpoint = partial(AdaptiveThrottle, searches=False)
@@ -60,6 +66,7 @@ class Limits:
         return Gate(
             combine(throttles) if throttles else None,
             None if budget is None else BudgetMeter(budget, started_s=now_s),
+            outage=outage_of(endpoint),
             share=share,
             after_refusal=keeps_to_endpoint,
         )

@@ -60,7 +60,10 @@ async def open_ledgers(
 
 def recordings(ledgers: Mapping[int, Ledger]) -> dict[int, Recording]:
     """What steps are handed that have these ledgers."""
-    return {at: Recording(store=ledger) for at, ledger in ledgers.items()}
+    return {
+        at: Recording(store=ledger, is_resumed=not ledger.is_new)
+        for at, ledger in ledgers.items()
+    }
 
 
 async def _forget_if_empty(ledger: Ledger) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from sutro_stream.errors import RunStoppedError, StopReason
 from sutro_stream.flow.meter import Statistics
 from sutro_stream.values.outcomes import ErrorKind
 
@@ -21,7 +22,7 @@ class RunStatus(StrEnum):
     FAILED = "failed"
     """There were rows, and not one has an answer."""
     INCOMPLETE = "incomplete"
-    """The budget was spent before the end; the ledger keeps what was answered."""
+    """It stopped before its end; the ledger keeps what was answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,8 @@ class RunReport:
         output_tokens: As counted by the engine.
         elapsed_s: Seconds from opening the source to the finished file.
         peak_in_flight: Most requests in flight at any moment.
-        stopped: Why the run ended before its end, `None` when it did not.
+        stopped: Why the run ended before its end, for people; `None` when it did not.
+        stop_reason: As `stopped`, for programs.
     """
 
     path: Path
@@ -58,6 +60,7 @@ class RunReport:
     elapsed_s: float
     peak_in_flight: int
     stopped: str | None = None
+    stop_reason: StopReason | None = None
 
     @property
     def status(self) -> RunStatus:
@@ -75,7 +78,11 @@ class RunReport:
 
 
 def report_of(
-    statistics: Statistics, *, path: Path, rows: int, stopped: str | None = None
+    statistics: Statistics,
+    *,
+    path: Path,
+    rows: int,
+    stopped: RunStoppedError | None = None,
 ) -> RunReport:
     """The report of a run whose output has `rows` rows, or that was stopped."""
     asked = statistics.rows_done > 0
@@ -92,5 +99,6 @@ def report_of(
         output_tokens=statistics.output_tokens,
         elapsed_s=statistics.elapsed_s,
         peak_in_flight=statistics.peak_in_flight,
-        stopped=stopped,
+        stopped=None if stopped is None else str(stopped),
+        stop_reason=None if stopped is None else stopped.reason,
     )

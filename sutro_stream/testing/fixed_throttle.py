@@ -65,6 +65,9 @@ class FixedThrottle:
         """See `Throttle`."""
         self.in_flight -= 1
 
+    def troubled(self, ticket: Ticket, now_s: float) -> None:
+        """See `Throttle`."""
+
     def ends_after(self, requests: int | None) -> None:
         """See `Throttle`."""
 

@@ -1,59 +1,220 @@
-"""When a run stops asking."""
+"""What becomes of a row whose request failed, and when a run stops asking."""
+
+from __future__ import annotations
+
+import random
+
+import pyarrow as pa
+import pytest
 
 from sutro_stream.errors import (
+    AuthenticationError,
+    EngineError,
     EngineUnavailableError,
     InputTooLongError,
+    QuotaError,
+    RateLimitedError,
+    RunStoppedError,
     ServiceError,
+    StopReason,
     TransportError,
 )
-from sutro_stream.flow.circuit import Circuit
+from sutro_stream.flow.backlog import Task
+from sutro_stream.flow.circuit import Circuit, Fate
+from sutro_stream.flow.outage import Outage
+from sutro_stream.flow.retry import RetryPolicy
+from sutro_stream.values.prompts import PromptBatch
+from sutro_stream.values.rows import RowBatch
 
 BROKEN = ServiceError("answered HTTP 500", status=500)
-REFUSED = ServiceError("answered HTTP 400", status=400)
+INVALID = ServiceError("answered HTTP 400", status=400)
+FORBIDDEN = AuthenticationError("answered HTTP 403: moderation", status=403)
 NOBODY = TransportError("connection refused", connected=False)
+TOO_MANY = RateLimitedError("answered HTTP 429", status=429)
+BATCH = PromptBatch(
+    rows=RowBatch(records=pa.record_batch({"row": pa.array(["a"])}), first_index=0),
+    texts=pa.array(["a"]),
+)
 
 
-def test_it_opens_after_a_streak_and_tells_the_last_reason() -> None:
-    """The limit counts rows in a row."""
-    circuit = Circuit(failures=3)
-    assert [circuit.failed(BROKEN) for _ in range(2)] == [None, None]
-    end = circuit.failed(BROKEN)
-    assert isinstance(end, EngineUnavailableError)
-    assert "HTTP 500" in str(end)
+class Bench:
+    """A circuit, and rows that fail one after the other."""
+
+    def __init__(
+        self,
+        *,
+        attempts: int = 3,
+        patience_s: float | None = 600.0,
+        is_known: bool = False,
+    ) -> None:
+        self.outage = Outage(rng=random.Random(0))
+        self.circuit = Circuit(
+            RetryPolicy(attempts=attempts),
+            self.outage,
+            patience_s=patience_s,
+            is_known=is_known,
+            rng=random.Random(0),
+        )
+        self.now_s = 0.0
+
+    def answer(self) -> None:
+        self.outage.answered(0.1)
+        self.circuit.answered()
+
+    def fail(self, error: EngineError, task: Task | None = None) -> float | Fate:
+        task = task or Task(batch=BATCH, offset=0, payload="a")
+        task.attempts += 1
+        self.now_s += 0.1
+        return self.circuit.failed(task, error, self.now_s, retries=0, is_alone=False)
 
 
-def test_an_answer_ends_the_streak() -> None:
-    """Failures among answers never open it."""
-    circuit = Circuit(failures=2)
-    for _ in range(5):
-        assert circuit.failed(BROKEN) is None
-        circuit.answered()
+def row() -> Task:
+    """One that was never asked."""
+    return Task(batch=BATCH, offset=0, payload="a")
 
 
-def test_nobody_there_at_the_start_opens_it_at_once() -> None:
+def test_a_row_that_fails_while_others_are_answered_spends_its_attempts() -> None:
+    """Whatever it fails by, refusals for the rate aside."""
+    bench, poison = Bench(), row()
+    bench.answer()
+    fates = []
+    for _ in range(3):
+        fates.append(bench.fail(BROKEN, poison))
+        bench.answer()
+    assert fates[-1] is Fate.FAILED
+    assert all(isinstance(fate, float) for fate in fates[:-1])
+    assert not bench.outage.is_on
+
+
+def test_one_row_alone_is_no_outage() -> None:
+    """It fails by itself, as far as anybody can tell."""
+    bench, only = Bench(), row()
+    assert [bench.fail(BROKEN, only) for _ in range(3)][-1] is Fate.FAILED
+
+
+def test_one_row_that_is_told_of_an_outage_waits() -> None:
+    """HTTP 503 concerns every row that there could be."""
+    bench, only = Bench(), row()
+    loading = ServiceError("answered HTTP 503: loading model", status=503)
+    assert all(isinstance(bench.fail(loading, only), float) for _ in range(9))
+    assert bench.outage.is_on
+    assert only.attempts == 0
+
+
+def test_what_failed_before_an_outage_was_known_is_forgiven() -> None:
+    """Attempts are given back, requests stay counted."""
+    bench = Bench()
+    bench.answer()
+    tasks = [row() for _ in range(5)]
+    for task in tasks:
+        bench.fail(NOBODY, task)
+    assert bench.outage.is_on
+    assert (tasks[-1].attempts, tasks[-1].extra_requests) == (0, 1)
+    bench.answer()
+    bench.fail(BROKEN, tasks[0])
+    assert tasks[0].attempts == 1
+
+
+def test_with_one_attempt_a_row_is_not_failed_by_the_beginning_of_an_outage() -> None:
+    """Until it is known what it is, nobody is failed by it."""
+    bench = Bench(attempts=1)
+    bench.answer()
+    # With one row alone, nothing speaks for an outage yet.
+    first = bench.fail(NOBODY)
+    assert isinstance(first, float)
+    assert all(isinstance(bench.fail(NOBODY), float) for _ in range(40))
+
+
+def test_nobody_there_at_the_start_ends_the_run_at_once() -> None:
     """No use in trying every row at an address where nobody ever answered."""
-    assert Circuit().failed(NOBODY) is not None
+    with pytest.raises(EngineUnavailableError, match="check the address"):
+        Bench().fail(NOBODY)
 
 
-def test_nobody_there_later_is_one_failure_among_others() -> None:
-    """An endpoint that restarts may come back."""
-    circuit = Circuit(failures=2)
-    circuit.answered()
-    assert circuit.failed(NOBODY) is None
-    assert circuit.failed(NOBODY) is not None
+@pytest.mark.parametrize(
+    "bench", [Bench(is_known=True), Bench(patience_s=None)], ids=["resumed", "forever"]
+)
+def test_who_was_there_before_is_waited_for(bench: Bench) -> None:
+    """As is anybody by those who wait for ever."""
+    assert isinstance(bench.fail(NOBODY), float)
+
+
+def test_a_refusal_for_the_rate_costs_time_and_no_attempt() -> None:
+    """How often it is refused does not matter while others are answered."""
+    bench, task = Bench(), row()
+    for _ in range(50):
+        assert isinstance(bench.fail(TOO_MANY, task), float)
+        bench.answer()
+    assert (task.attempts, task.extra_requests) == (0, 50)
+
+
+def test_a_row_refused_beyond_patience_fails() -> None:
+    """Others are answered all the while."""
+    bench, task = Bench(patience_s=2.0), row()
+    fates = []
+    for _ in range(25):
+        fates.append(bench.fail(TOO_MANY, task))
+        bench.answer()
+    assert fates[-1] is Fate.FAILED
+
+
+def test_one_forbidden_row_is_held_until_an_answer_shows_that_it_is_its_own() -> None:
+    """Before the first answer as well."""
+    bench = Bench()
+    assert bench.fail(FORBIDDEN) is Fate.HELD
+    bench.answer()
+    assert [error for _, error in bench.circuit.let_go()] == [FORBIDDEN]
+
+
+def test_twenty_forbidden_rows_in_a_row_end_the_run() -> None:
+    """Resumably, once something was answered; with the provider's words."""
+    bench = Bench()
+    bench.answer()
+    for _ in range(19):
+        assert bench.fail(FORBIDDEN) is Fate.HELD
+    with pytest.raises(RunStoppedError, match="moderation") as caught:
+        bench.fail(FORBIDDEN)
+    assert caught.value.reason is StopReason.REFUSED
+
+
+def test_a_key_that_never_worked_is_an_error() -> None:
+    """There is nothing to go on with."""
+    bench = Bench()
+    for _ in range(19):
+        bench.fail(FORBIDDEN)
+    with pytest.raises(AuthenticationError):
+        bench.fail(FORBIDDEN)
+    few = Bench()
+    few.fail(FORBIDDEN)
+    with pytest.raises(AuthenticationError):
+        few.circuit.let_go(is_end=True)
+
+
+def test_invalid_requests_end_a_run_only_before_its_first_answer() -> None:
+    """A setting that the endpoint refuses would be refused for every row."""
+    bench = Bench()
+    for _ in range(19):
+        assert bench.fail(INVALID) is Fate.HELD
+    with pytest.raises(EngineUnavailableError, match="HTTP 400"):
+        bench.fail(INVALID)
+    answered = Bench()
+    answered.answer()
+    assert all(answered.fail(INVALID) is Fate.FAILED for _ in range(50))
 
 
 def test_long_rows_say_nothing_about_the_endpoint() -> None:
     """A sorted input may start with a thousand of them."""
-    circuit = Circuit(failures=2)
-    assert all(circuit.failed(InputTooLongError("long")) is None for _ in range(50))
+    bench = Bench()
+    long = InputTooLongError("long")
+    assert all(bench.fail(long) is Fate.FAILED for _ in range(50))
 
 
-def test_refusals_count_only_before_the_first_answer() -> None:
-    """A setting that the endpoint refuses would be refused for every row."""
-    circuit = Circuit(failures=2)
-    circuit.failed(REFUSED)
-    assert circuit.failed(REFUSED) is not None
-    answered = Circuit(failures=2)
-    answered.answered()
-    assert all(answered.failed(REFUSED) is None for _ in range(50))
+def test_an_account_without_money_ends_the_run() -> None:
+    """Resumably, once something was answered."""
+    empty = QuotaError("nothing is left", status=402)
+    with pytest.raises(QuotaError):
+        Bench().fail(empty)
+    bench = Bench()
+    bench.answer()
+    with pytest.raises(RunStoppedError):
+        bench.fail(empty)

@@ -23,6 +23,7 @@ from sutro_stream.flow.backlog import Task
 from sutro_stream.flow.gate import Gate
 from sutro_stream.flow.groups import single_error
 from sutro_stream.flow.meter import Meter
+from sutro_stream.flow.outage import Outage
 from sutro_stream.flow.outcome_store import Recording
 from sutro_stream.flow.pool import Pool
 from sutro_stream.flow.retry import RetryPolicy
@@ -55,8 +56,8 @@ class FakeWork:
         self._attempt = attempt
         self.requests: list[int] = []
 
-    def estimated_tokens(self, _: Task) -> int:
-        return 1
+    def estimated_tokens(self, _: Task) -> tuple[int, int]:
+        return 1, 1
 
     async def attempt(self, task: Task) -> Outcome:
         row = int(task.payload)
@@ -83,7 +84,7 @@ def prompts(rows: Rows) -> PromptBatch:
 class Bench:
     """One run of a pool, and what it did."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a test sets, and nothing else
         self,
         attempt: Attempt,
         *,
@@ -94,6 +95,7 @@ class Bench:
         span_bytes: int = 1 << 30,
         ready_rows: int = 1000,
         attempts: int = 5,
+        patience_s: float | None = 600.0,
     ) -> None:
         self.work = FakeWork(attempt)
         self.meter = Meter()
@@ -102,6 +104,7 @@ class Bench:
             PoolConfig(
                 workers=concurrency,
                 timeout_s=timeout_s,
+                patience_s=patience_s,
                 window=WindowLimits(
                     span_rows=span_rows,
                     span_bytes=span_bytes * ROW_BYTES,
@@ -112,7 +115,7 @@ class Bench:
             ),
             self.meter,
             Recording(),
-            gate=Gate(None, None),
+            gate=Gate(None, None, outage=Outage()),
             rng=random.Random(0),
         )
         self.out: list[tuple[int, Outcome]] = []

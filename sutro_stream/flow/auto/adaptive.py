@@ -155,7 +155,7 @@ class AdaptiveThrottle:
         if isinstance(error, RateLimitedError):
             self._after_refusal(own, now_s, error.retry_after_s)
         elif isinstance(error, TransportError) or error.status >= 500:
-            self._after_trouble(own, now_s)
+            self.troubled(own, now_s)
 
     def cancelled(self, ticket: Ticket, now_s: float) -> None:
         """See `Throttle`."""
@@ -205,8 +205,9 @@ class AdaptiveThrottle:
         if refusal is Refusal.EXCESS:
             self._peak = 0
 
-    def _after_trouble(self, ticket: AdaptiveTicket, now_s: float) -> None:
-        if ticket.sequence < self._overload_sequence:
+    def troubled(self, ticket: Ticket, now_s: float) -> None:
+        """See `Throttle`."""
+        if _own(ticket).sequence < self._overload_sequence:
             return
         self._round_outcomes += 1
         self._round_failures += 1
