@@ -26,6 +26,8 @@ from sutro_stream.flow.retry import RetryPolicy, is_retryable
 
 # Rows in a row that must be refused before all would be.
 _ROWS = 20
+# Before the first answer, the first few tell whether anybody is let in at all.
+_FIRST_ROWS = 4
 
 
 class Fate(Enum):
@@ -44,6 +46,9 @@ class Circuit:
     answer, is held until an answer shows that it was the row's own fault.
 
     Concurrency: one event loop; no method waits.
+
+    Attributes:
+        held: Rows that are held, and why; to be read only.
     """
 
     def __init__(
@@ -71,13 +76,17 @@ class Circuit:
         self._is_known = is_known
         self._rng = rng
         self._has_answered = False
-        self._held: list[tuple[Task, EngineError]] = []
+        self.held: list[tuple[Task, EngineError]] = []
         self._refused_rows = 0
 
-    @property
-    def holds(self) -> int:
-        """How many rows are held."""
-        return len(self._held)
+    def is_doubtful(self, out: int) -> bool:
+        """Whether those that are out should tell first whether anybody is let in.
+
+        Args:
+            out: Requests that are out.
+        """
+        is_refusal = not self._has_answered and _is_refusal(self.held[-1][1])
+        return is_refusal and len(self.held) + out >= _FIRST_ROWS
 
     def answered(self) -> None:
         """Note an answer."""
@@ -93,7 +102,7 @@ class Circuit:
         Raises:
             EngineError: The endpoint has refused everything.
         """
-        held, self._held = self._held, []
+        held, self.held = self.held, []
         if held and is_end and not self._has_answered and _is_refusal(held[-1][1]):
             raise held[-1][1]
         return held
@@ -105,7 +114,8 @@ class Circuit:
         now_s: float,
         *,
         retries: int,
-        is_alone: bool,
+        others_out: int,
+        is_last: bool,
     ) -> float | Fate:
         """Note a failed request.
 
@@ -114,7 +124,8 @@ class Circuit:
             error: What the request ended in.
             now_s: The time now.
             retries: Repeated requests of the run so far.
-            is_alone: Whether no other row is out, or could be.
+            others_out: Other requests that are out.
+            is_last: Whether there is no other row that could be asked.
 
         Returns:
             When the row is to be asked again, or what else becomes of it.
@@ -127,7 +138,7 @@ class Circuit:
             raise self._ending(error)
         if not is_retryable(error):
             self._outage.showed_life()
-            return self._refused(task, error)
+            return self._refused(task, error, others_out)
         outage = self._outage
         self._require_somebody(error)
         is_suspect = task.failed_at >= 0 and outage.answers > task.failed_at
@@ -136,7 +147,13 @@ class Circuit:
             is_suspect, task.failures = False, 0
         if task.failed_at != outage.answers:
             task.failed_at, task.failures = outage.answers, 0
-        outage.failed(error, now_s, row=task, is_suspect=is_suspect, is_alone=is_alone)
+        outage.failed(
+            error,
+            now_s,
+            row=task,
+            is_suspect=is_suspect,
+            is_alone=is_last and not others_out,
+        )
         if outage.is_on:
             # What failed before it was known to be one is forgiven as well.
             _forgive(task, 1 + task.failures)
@@ -179,14 +196,15 @@ class Circuit:
             ) from error
         self._is_known |= not nobody
 
-    def _refused(self, task: Task, error: EngineError) -> Fate:
+    def _refused(self, task: Task, error: EngineError, others_out: int) -> Fate:
         is_refusal = _is_refusal(error)
         is_own = self._has_answered and not is_refusal
         if is_own or isinstance(error, InputTooLongError):
             return Fate.FAILED
-        self._held.append((task, error))
+        self.held.append((task, error))
         self._refused_rows += 1
-        if self._refused_rows < _ROWS:
+        is_over = is_refusal and not others_out and self.is_doubtful(0)
+        if self._refused_rows < _ROWS and not is_over:
             return Fate.HELD
         if is_refusal:
             raise self._ending(error)

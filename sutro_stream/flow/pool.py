@@ -159,7 +159,9 @@ class Pool:
     async def _work_off(self, lane: Lane) -> None:
         while True:
             if self._lanes.has_too_many and not self._outage.is_on:
+                # Who was woken for a row leaves it to another.
                 self._lanes.leave(lane)
+                self._rouse_waiting()
                 return
             if (task := self._take()) is None:
                 if self._backlog.drained:
@@ -213,7 +215,7 @@ class Pool:
             lane.is_probe = False
         self._outage.answered(self._coarse_now_s - lane.started_s)
         self._circuit.answered()
-        if self._circuit.holds:
+        if self._circuit.held:
             self._let_go()
         return outcome
 
@@ -221,9 +223,14 @@ class Pool:
         self, lane: Lane, task: Task, error: EngineError
     ) -> Outcome | None:
         now_s = anyio.current_time()
-        others = self._out - (lane.overdue is None) + self._has_more()
+        others = self._out - (lane.overdue is None)
         fate = self._circuit.failed(
-            task, error, now_s, retries=self._meter.retries, is_alone=not others
+            task,
+            error,
+            now_s,
+            retries=self._meter.retries,
+            others_out=others,
+            is_last=not self._has_more(),
         )
         # An open gate is told as well: a refusal may close it.
         self._gate.failed(lane.ticket, now_s, error)
@@ -247,9 +254,10 @@ class Pool:
         """Conclude rows whose failure turned out to be their own."""
         for task, error in self._circuit.let_go(is_end=is_end):
             self._conclude_asked(task, self._work.failed(task, error))
+        self._rouse_waiting()
 
     def _let_go_at_end(self) -> None:
-        if self._circuit.holds and not self._out:
+        if self._circuit.held and not self._out:
             self._let_go(is_end=True)
 
     def _settle(self, task: Task, settled: Resolved) -> None:
@@ -295,6 +303,8 @@ class Pool:
     def _take(self) -> Task | None:
         backlog = self._backlog
         if not self._gate.is_always_open and not self._admits():
+            return None
+        if self._circuit.held and self._circuit.is_doubtful(self._out):
             return None
         if backlog.delayed:
             due_s, is_probing = anyio.current_time(), self._outage.is_on
@@ -467,7 +477,7 @@ class Pool:
         elif self._has_more() and (oldest_s := self._lanes.oldest_s()) is not None:
             outage.silent(now_s, oldest_s=oldest_s)
         is_idle = not self._out and now_s - self._idle_since_s > _LONGEST_SWEEP_S
-        if self._circuit.holds and is_idle:
+        if self._circuit.held and is_idle:
             self._let_go()
         self._patience.look(self._waiting(now_s), now_s)
 

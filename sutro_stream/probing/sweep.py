@@ -14,6 +14,8 @@ from sutro_stream.errors import (
     BudgetExhaustedError,
     ConfigurationError,
     EngineError,
+    EngineUnavailableError,
+    RunStoppedError,
 )
 from sutro_stream.flow.budget import Budget
 from sutro_stream.flow.retry import RetryPolicy
@@ -35,6 +37,8 @@ _LONGEST_S = 120.0
 _SEARCH_TIMES = 3
 # What is in flight when the time is over, and whatever the endpoint queues behind it.
 _GRACE_S = 120.0
+# Of an endpoint that answers nobody there is nothing to measure.
+_PATIENCE_S = 5.0
 _CHUNK_ROWS = 256
 
 
@@ -152,6 +156,7 @@ async def _measured(
         engine=TimedEngine(engine, timings),
         concurrency=concurrency,
         ordered=False,
+        patience_s=min(seconds, _PATIENCE_S),
         retry=RetryPolicy(attempts=1) if not is_found else RetryPolicy(),
         limits=Limits(budget=Budget(minutes=seconds / _SECONDS_PER_MINUTE)),
     )
@@ -189,6 +194,8 @@ async def _run(pipeline: Pipeline[Any], seconds: float) -> int:
         except BudgetExhaustedError:
             # The time is over; it is how every level ends.
             pass
+        except RunStoppedError as error:
+            raise EngineUnavailableError(str(error)) from error
     return in_flight
 
 

@@ -65,7 +65,9 @@ class Bench:
         task = task or Task(batch=BATCH, offset=0, payload="a")
         task.attempts += 1
         self.now_s += 0.1
-        return self.circuit.failed(task, error, self.now_s, retries=0, is_alone=False)
+        return self.circuit.failed(
+            task, error, self.now_s, retries=0, others_out=1, is_last=False
+        )
 
 
 def row() -> Task:

@@ -62,12 +62,13 @@ class FakeWork:
     async def attempt(self, task: Task) -> Outcome:
         row = int(task.payload)
         self.requests.append(row)
-        await self._attempt(row, task.attempts)
-        return Outcome(answer=Answer(text=str(row)), attempts=task.attempts)
+        requests = task.attempts + task.extra_requests
+        await self._attempt(row, requests)
+        return Outcome(answer=Answer(text=str(row)), attempts=requests)
 
     def failed(self, task: Task, error: EngineError) -> Outcome:
         reason = RowError(kind=ErrorKind.SERVER_ERROR, message=str(error))
-        return Outcome(error=reason, attempts=task.attempts)
+        return Outcome(error=reason, attempts=task.attempts + task.extra_requests)
 
 
 def prompts(rows: Rows) -> PromptBatch:
