@@ -97,6 +97,9 @@ def inference_of(options: RunOptions, engine: ModelEngine) -> Infer:
     )
     if options.timeout is not None:
         stage = replace(stage, timeout_s=options.timeout)
+    if options.patience is not None:
+        forever = math.isinf(options.patience)
+        stage = replace(stage, patience_s=None if forever else options.patience)
     if options.attempts is not None:
         stage = replace(stage, retry=RetryPolicy(attempts=options.attempts))
     return stage

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from sutro_stream.cli.assembly import engine_of, inference_of, prompts_of
 from sutro_stream.cli.deploying import asked_of, deployment_of, submission_of
-from sutro_stream.cli.messages import complain, say
+from sutro_stream.cli.messages import complain, say, warnings_told
 from sutro_stream.cli.options import RunOptions
 from sutro_stream.cli.preview import described, preview
 from sutro_stream.cli.progress import LiveProgress
@@ -34,7 +34,7 @@ from sutro_stream.sinks.sink import Sink
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.outcomes import Result
 
-_DONE, _NOTHING_ANSWERED, _BUDGET_SPENT = 0, 1, 3
+_DONE, _NOTHING_ANSWERED, _STOPPED = 0, 1, 3
 
 
 def execute(options: RunOptions, settings: Settings) -> int:
@@ -61,7 +61,10 @@ def execute(options: RunOptions, settings: Settings) -> int:
         failures_to=_failures_sink(options),
     )
     before = _state(output)
-    with _progress(quiet=options.quiet) as progress:
+    with (
+        _progress(quiet=options.quiet) as progress,
+        warnings_told(None if progress is None else progress.tell),
+    ):
         update = None if progress is None else progress.update
         try:
             ending = run_until_signal(
@@ -83,7 +86,7 @@ def execute(options: RunOptions, settings: Settings) -> int:
             f"written{kept}",
             label=None,
         )
-        return _BUDGET_SPENT
+        return _STOPPED
     return _report(ending, quiet=options.quiet)
 
 

@@ -52,6 +52,7 @@ class RunOptions:
     api_key_env: str | None
     concurrency: int | Literal["auto"] | None
     timeout: float | None
+    patience: float | None
     attempts: int | None
     unordered: bool
     seed_per_row: bool
@@ -190,6 +191,7 @@ class RunOptions:
             "--transport": self.transport is not None,
             "--concurrency auto": self.concurrency == "auto",
             "--timeout": self.timeout is not None,
+            "--patience": self.patience is not None,
             "--attempts": self.attempts is not None,
             "--dedupe": self.dedupe,
             "--hedge": self.hedge,

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sutro_stream.cli.messages import duration
+from sutro_stream.cli.messages import duration, printable
 from sutro_stream.flow.meter import Statistics
 
 _PACE_WINDOW_S = 10.0
@@ -94,6 +94,10 @@ class LiveProgress:
         """Remove it from the screen."""
         self._live.stop()
 
+    def tell(self, text: str) -> None:
+        """Print a line above the display."""
+        self._live.console.print(f"warning: {printable(text)}", markup=False)
+
     def update(self, seen: Statistics) -> None:
         """Draw the run's counters."""
         self._pace.add(seen)
@@ -122,6 +126,8 @@ def _headline(seen: Statistics, pace: Pace) -> Iterator[RenderableType]:
 
 
 def _details(seen: Statistics, pace: Pace) -> Iterator[str]:
+    if seen.waiting is not None:
+        yield f"waiting for {seen.waiting}"
     yield f"{pace.rows_per_s:,.1f} rows/s"
     yield f"{pace.tokens_per_s:,.0f} tokens/s"
     yield _in_flight(seen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
         "transport",
         "concurrency",
         "timeout",
+        "patience",
         "attempts",
         "hedge",
         "batch_rows",
@@ -56,6 +58,9 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
 class _Concurrency(click.ParamType[int | str]):
     """A number of at least 1, or `auto`."""
 
@@ -71,6 +76,28 @@ class _Concurrency(click.ParamType[int | str]):
             return click.IntRange(min=1).convert(value, param, ctx)
         except click.BadParameter:
             self.fail(f"{value!r} is neither a number of at least 1 nor auto", param)
+
+
+class _Duration(click.ParamType[float]):
+    """Seconds, as `90`, `90s`, `10m`, `2h` or `1d`, or `forever`: infinite."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        """The seconds."""
+        if isinstance(value, float):
+            return value
+        if value == "forever":
+            return math.inf
+        unit = _UNITS_S.get(value[-1:], 1.0)
+        number = value[:-1] if value[-1:] in _UNITS_S else value
+        try:
+            return click.FloatRange(min=0, max=1e9).convert(number, param, ctx) * unit
+        except click.BadParameter:
+            message = f"{value!r} is no duration such as 90s, 10m or 2h, nor forever"
+            self.fail(message, param)
 
 
 class _SectionedCommand(click.Command):
@@ -108,8 +135,8 @@ Examples:
 
 \b
 Exit codes: 0 at least one row was answered; 1 none was, or the run could not
-go on; 2 the command is wrong; 3 the budget is spent; 130 interrupted with
-Ctrl-C.""",
+go on; 2 the command is wrong; 3 it stopped and can be gone on with: the
+budget is spent, or the endpoint answers nobody; 130 interrupted with Ctrl-C.""",
 )
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
 @click.option(
@@ -204,6 +231,13 @@ Ctrl-C.""",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
     help="Longest time of one attempt at a row.  [default: 600]",
+)
+@click.option(
+    "--patience",
+    type=_Duration(),
+    metavar="DURATION|forever",
+    help="How long to wait for an endpoint that answers nobody, as in 90s, 10m or 2h; "
+    "then the run stops, to be gone on with.  [default: 10m]",
 )
 @click.option(
     "--attempts",

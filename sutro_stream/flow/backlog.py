@@ -31,6 +31,7 @@ class Task:
         failed_at: How many answers there were when an attempt at it failed last
             (`Outage.answers`), -1 when none has.
         failures: Attempts that failed at that number of answers.
+        is_suspect: Whether it has failed while others were answered.
         refused_s: Since when it is refused for the rate, `None` when it is not.
     """
 
@@ -42,6 +43,7 @@ class Task:
     extra_requests: int = 0
     failed_at: int = -1
     failures: int = 0
+    is_suspect: bool = False
     refused_s: float | None = None
 
     @property

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from enum import Enum, auto
+from typing import NamedTuple
 
 from sutro_stream.errors import (
     AuthenticationError,
@@ -21,7 +22,7 @@ from sutro_stream.errors import (
     TransportError,
 )
 from sutro_stream.flow.backlog import Task
-from sutro_stream.flow.outage import Outage
+from sutro_stream.flow.outage import Outage, speaks_for_endpoint
 from sutro_stream.flow.retry import RetryPolicy, is_retryable
 
 # Rows in a row that must be refused before all would be.
@@ -36,14 +37,23 @@ class Fate(Enum):
     FAILED = auto()
     """The row has failed."""
     HELD = auto()
-    """It has, unless the next ones fail alike: then the run ends."""
+    """It has, unless others fail alike: that would be the endpoint's doing."""
+
+
+class _Held(NamedTuple):
+    """A row that has failed, it seems: by what, and when."""
+
+    task: Task
+    error: EngineError
+    at_s: float
 
 
 class Circuit:
     """Tells a row that fails from an endpoint that refuses everyone, or nobody hears.
 
-    What is refused with 401, 403 or 404, or failed in any way before the first
-    answer, is held until an answer shows that it was the row's own fault.
+    What is refused with 401, 403 or 404, has failed in any way before the first
+    answer, or has spent its attempts while an outage may be beginning, is held until
+    an answer shows that it was the row's own fault.
 
     Concurrency: one event loop; no method waits.
 
@@ -76,7 +86,7 @@ class Circuit:
         self._is_known = is_known
         self._rng = rng
         self._has_answered = False
-        self.held: list[tuple[Task, EngineError]] = []
+        self.held: list[_Held] = []
         self._refused_rows = 0
 
     def is_doubtful(self, out: int) -> bool:
@@ -85,7 +95,7 @@ class Circuit:
         Args:
             out: Requests that are out.
         """
-        is_refusal = not self._has_answered and _is_refusal(self.held[-1][1])
+        is_refusal = not self._has_answered and _is_refusal(self.held[-1].error)
         return is_refusal and len(self.held) + out >= _FIRST_ROWS
 
     def answered(self) -> None:
@@ -93,19 +103,43 @@ class Circuit:
         self._has_answered = True
         self._refused_rows = 0
 
-    def let_go(self, *, is_end: bool = False) -> list[tuple[Task, EngineError]]:
-        """Rows that have failed after all: something was answered, or nothing is out.
+    def let_go(
+        self, now_s: float, *, answered_s: float | None = None, is_end: bool = False
+    ) -> tuple[list[tuple[Task, EngineError]], list[tuple[Task, float]]]:
+        """What becomes of held rows, now that something is known.
 
         Args:
+            now_s: The time now.
+            answered_s: When a request was sent that has been answered, `None` where
+                nothing is out and nothing was.
             is_end: Whether no other row is left.
+
+        Returns:
+            Rows that have failed, and those to be asked again and when.
 
         Raises:
             EngineError: The endpoint has refused everything.
         """
         held, self.held = self.held, []
-        if held and is_end and not self._has_answered and _is_refusal(held[-1][1]):
-            raise held[-1][1]
-        return held
+        if held and is_end and not self._has_answered and _is_refusal(held[-1].error):
+            raise held[-1].error
+        failed, again = [], []
+        for each in held:
+            task, error = each.task, each.error
+            is_trouble = is_retryable(error)
+            if is_trouble and self._outage.is_on:
+                again.append((task, now_s))
+            elif is_trouble and answered_s is not None and answered_s < each.at_s:
+                self.held.append(each)
+            elif is_trouble and answered_s is None and speaks_for_endpoint(error):
+                delay_s = self._policy.delay_s(error, attempts=0, rng=self._rng)
+                again.append((task, now_s + (delay_s or 0.0)))
+            else:
+                failed.append((task, error))
+        for task, _ in again:
+            _forgive(task, task.failures)
+            task.failures = 0
+        return failed, again
 
     def failed(
         self,
@@ -138,26 +172,27 @@ class Circuit:
             raise self._ending(error)
         if not is_retryable(error):
             self._outage.showed_life()
-            return self._refused(task, error, others_out)
+            return self._refused(_Held(task, error, now_s), others_out)
         outage = self._outage
         self._require_somebody(error)
-        is_suspect = task.failed_at >= 0 and outage.answers > task.failed_at
         if task.failed_at == outage.forgiven:
             _forgive(task, task.failures)
-            is_suspect, task.failures = False, 0
+            task.failed_at, task.failures = -1, 0
+        task.is_suspect |= 0 <= task.failed_at < outage.answers
         if task.failed_at != outage.answers:
             task.failed_at, task.failures = outage.answers, 0
+        is_alone = is_last and not others_out
         outage.failed(
             error,
             now_s,
             row=task,
-            is_suspect=is_suspect,
-            is_alone=is_last and not others_out,
+            is_suspect=task.is_suspect,
+            is_alone=is_alone,
         )
         if outage.is_on:
             # What failed before it was known to be one is forgiven as well.
             _forgive(task, 1 + task.failures)
-            task.failed_at = -1
+            task.failed_at, task.is_suspect = -1, False
             return now_s
         if isinstance(error, RateLimitedError):
             return self._refused_for_rate(task, error, now_s, retries)
@@ -165,12 +200,12 @@ class Circuit:
         delay_s = self._policy.delay_s(error, attempts=task.attempts, rng=self._rng)
         if self._policy.is_spent(retries):
             return Fate.FAILED
-        if delay_s is None and not is_suspect and outage.is_likely:
-            # An answer will tell that it was the row, or an outage that it was not.
-            _forgive(task, 1)
-            task.failures -= 1
-            delay_s = self._policy.delay_s(error, attempts=1, rng=self._rng) or 0.0
-        return Fate.FAILED if delay_s is None else now_s + delay_s
+        if delay_s is not None:
+            return now_s + delay_s
+        if task.is_suspect or (is_alone and not speaks_for_endpoint(error)):
+            return Fate.FAILED
+        self.held.append(_Held(task, error, now_s))
+        return Fate.HELD
 
     def _refused_for_rate(
         self, task: Task, error: EngineError, now_s: float, retries: int
@@ -196,12 +231,13 @@ class Circuit:
             ) from error
         self._is_known |= not nobody
 
-    def _refused(self, task: Task, error: EngineError, others_out: int) -> Fate:
+    def _refused(self, held: _Held, others_out: int) -> Fate:
+        error = held.error
         is_refusal = _is_refusal(error)
         is_own = self._has_answered and not is_refusal
         if is_own or isinstance(error, InputTooLongError):
             return Fate.FAILED
-        self.held.append((task, error))
+        self.held.append(held)
         self._refused_rows += 1
         is_over = is_refusal and not others_out and self.is_doubtful(0)
         if self._refused_rows < _ROWS and not is_over:

@@ -19,6 +19,8 @@ from sutro_stream.flow.throttle import Throttle, ThrottleStatistics, Ticket
 from sutro_stream.values.outcomes import Answer
 from sutro_stream.values.rate_hints import RateHint
 
+_ROUNDING_S = 1e-6
+
 
 class Gate:
     """Outage, throttle and budget of one run; the latter two may be missing.
@@ -68,7 +70,8 @@ class Gate:
     def room(self, now_s: float) -> int:
         """How many requests may be sent now."""
         if self.outage.is_on:
-            return int(self.wait_s(now_s) == 0.0)
+            wait_s = self.wait_s(now_s)
+            return int(wait_s is not None and wait_s < _ROUNDING_S)
         return 1 << 30 if self._throttle is None else self._throttle.room(now_s)
 
     def wait_s(self, now_s: float) -> float | None:

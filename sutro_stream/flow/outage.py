@@ -19,8 +19,8 @@ from sutro_stream.errors import (
     TransportError,
 )
 
-# Failures without an answer between them that make an outage. Refusals take more: a
-# quota that is used up is what the throttle is there for.
+# Failures without an answer between them that make an outage. Refusals within a few
+# seconds take more: a quota that is used up is what the throttle is there for.
 _FAILURES = 5
 _REFUSALS = 20
 # Where many requests fail by chance, so many more in a row that chance makes a run of
@@ -29,7 +29,7 @@ _CHANCE = math.log(1e-6)
 _MOST_FAILURES = 200
 _MEMORY = 0.02
 _NO_SHARE = 1e-3
-# An endpoint that asks for a longer pause is out by that alone.
+# An endpoint that asks for a longer pause, or refuses everything for longer, is out.
 _LONG_PAUSE_S = 10.0
 
 # A probe follows after an eighth of the time that the outage has lasted: its end is
@@ -158,21 +158,15 @@ class Outage:
         self._share += _MEMORY * (1.0 - self._share)
         self._streak += 1
         self._has_several_rows |= row is not self._row
-        self._is_certain &= _speaks_for_endpoint(error)
+        self._is_certain &= speaks_for_endpoint(error)
         asked_long = asked_s is not None and asked_s > _LONG_PAUSE_S
-        if self.is_likely and (
-            self._streak >= self._needed(error, asked_long=asked_long)
+        # One row that fails on and on is none, unless it is told what concerns all.
+        is_likely = self._has_several_rows or self._is_certain
+        if is_likely and (
+            self._streak >= self._needed(error, now_s, asked_long=asked_long)
             or (asked_long and is_alone)
         ):
             self._begin(error, now_s)
-
-    @property
-    def is_likely(self) -> bool:
-        """Whether what failed since the last answer can be an outage's beginning.
-
-        One row that fails on and on is none, unless what it is told concerns others.
-        """
-        return self._streak > 0 and (self._has_several_rows or self._is_certain)
 
     def silent(self, now_s: float, *, oldest_s: float) -> None:
         """Look whether requests that are out are waited for in vain.
@@ -195,9 +189,10 @@ class Outage:
 
     @property
     def probe_limit_s(self) -> float:
-        """Longest time of a probe; longer behind probes that were too slow."""
-        usual_s = max(_PROBE_S, 3 * self._usual_s)
-        return usual_s * 2.0 ** min(self._slow_probes, 16)
+        """Longest time of a probe; grows while nobody knows how long answers take."""
+        if self.answers:
+            return max(_PROBE_S, 3 * self._usual_s)
+        return _PROBE_S * 2.0 ** min(self._slow_probes, 16)
 
     def wait_s(self, now_s: float) -> float | None:
         """Seconds until the next probe, `None` while one is out."""
@@ -224,8 +219,9 @@ class Outage:
 
     # Beginning and end.
 
-    def _needed(self, error: EngineError, *, asked_long: bool) -> float:
-        is_refusal = isinstance(error, RateLimitedError) and not asked_long
+    def _needed(self, error: EngineError, now_s: float, *, asked_long: bool) -> float:
+        is_long = asked_long or now_s - self.since_s > _LONG_PAUSE_S
+        is_refusal = isinstance(error, RateLimitedError) and not is_long
         least = _REFUSALS if is_refusal else _FAILURES
         if self._share_before < _NO_SHARE:
             return least
@@ -234,6 +230,7 @@ class Outage:
 
     def _begin(self, error: EngineError, now_s: float) -> None:
         self.is_on = True
+        self._streak = max(1, self._streak)
         self.forgiven = self.answers
         self.reason = _said(error)
         self.failed_probes = self._slow_probes = 0
@@ -256,7 +253,7 @@ def _is_nobody(error: EngineError) -> bool:
     return isinstance(error, TransportError) and not error.connected
 
 
-def _speaks_for_endpoint(error: EngineError) -> bool:
+def speaks_for_endpoint(error: EngineError) -> bool:
     """Whether what was said concerns every row, and not only the one asked for."""
     if isinstance(error, ServiceError):
         is_refusal = isinstance(error, RateLimitedError)

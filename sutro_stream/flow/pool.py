@@ -164,8 +164,10 @@ class Pool:
                 self._rouse_waiting()
                 return
             if (task := self._take()) is None:
-                if self._backlog.drained:
-                    self._let_go_at_end()
+                if self._backlog.drained and self._circuit.held and not self._out:
+                    self._let_go(is_end=True)
+                    continue
+                if self._backlog.drained and not self._circuit.held:
                     return
                 await self._lanes.park()
                 continue
@@ -216,7 +218,7 @@ class Pool:
         self._outage.answered(self._coarse_now_s - lane.started_s)
         self._circuit.answered()
         if self._circuit.held:
-            self._let_go()
+            self._let_go(answered_s=lane.started_s)
         return outcome
 
     def _after_failure(
@@ -250,15 +252,20 @@ class Pool:
             self._store.record(task.index, prompt_digest(task.payload), outcome)
         self._conclude(task, outcome)
 
-    def _let_go(self, *, is_end: bool = False) -> None:
+    def _let_go(self, *, answered_s: float | None = None, is_end: bool = False) -> None:
         """Conclude rows whose failure turned out to be their own."""
-        for task, error in self._circuit.let_go(is_end=is_end):
+        now_s = anyio.current_time()
+        failed, again = self._circuit.let_go(
+            now_s, answered_s=answered_s, is_end=is_end
+        )
+        for task, due_s in again:
+            self._postpone(task, due_s)
+        for task, error in failed:
             self._conclude_asked(task, self._work.failed(task, error))
-        self._rouse_waiting()
-
-    def _let_go_at_end(self) -> None:
-        if self._circuit.held and not self._out:
-            self._let_go(is_end=True)
+        if self._backlog.drained:
+            self._lanes.rouse_all()
+        else:
+            self._rouse_waiting()
 
     def _settle(self, task: Task, settled: Resolved) -> None:
         if self._store is not None and not settled.is_recorded:
@@ -477,7 +484,7 @@ class Pool:
         elif self._has_more() and (oldest_s := self._lanes.oldest_s()) is not None:
             outage.silent(now_s, oldest_s=oldest_s)
         is_idle = not self._out and now_s - self._idle_since_s > _LONGEST_SWEEP_S
-        if self._circuit.held and is_idle:
+        if self._circuit.held and (is_idle or outage.is_on):
             self._let_go()
         self._patience.look(self._waiting(now_s), now_s)
 

@@ -85,7 +85,7 @@ class Patience:
         if now_s - waiting.since_s > patience_s:
             raise RunStoppedError(
                 f"waited for {waiting.reason} for {clock(now_s - waiting.since_s)}, "
-                "which is all the patience it has",
+                f"longer than the patience of {clock(patience_s)}",
                 reason=reason,
             )
 

@@ -16,7 +16,12 @@ from sutro_stream.engines.engine import Engine
 from sutro_stream.engines.fair_share import FairShareEngine
 from sutro_stream.engines.request_counts import CountedEngine
 from sutro_stream.engines.truncation import truncating
-from sutro_stream.errors import ConfigurationError, StoreError, WorkChangedError
+from sutro_stream.errors import (
+    ConfigurationError,
+    StopReason,
+    StoreError,
+    WorkChangedError,
+)
 from sutro_stream.flow.budget import Budget, BudgetMeter
 from sutro_stream.flow.meter import Statistics
 from sutro_stream.jobs.activity import Activity
@@ -169,6 +174,8 @@ class JobExecution:
             infer = Infer(
                 engine=asked,
                 concurrency=slots.capacity,
+                # A job waits for its endpoint without end.
+                patience_s=None,
                 seed_per_row=work.spec.seed_per_row,
             )
             filing = FilePipeline(
@@ -186,12 +193,15 @@ class JobExecution:
                     f"({', '.join(error.differences)}); submit it again"
                 ) from error
         done.rows(report.rows_answered, report.rows_failed)
-        if report.stopped is not None:
+        if report.stop_reason is StopReason.BUDGET:
             return Ending(
                 totals=JobTotals(),
                 failure=f"the job may use {quota.tokens} tokens, which it has after "
                 f"{report.rows_answered + report.rows_failed} rows",
             )
+        if report.stopped is not None:
+            failure = without_addresses(report.stopped)
+            return Ending(totals=JobTotals(), failure=failure)
         return _ending(work.model, tallies[-1])
 
     async def _asked(self, work: _Work, engine: Engine) -> Engine:

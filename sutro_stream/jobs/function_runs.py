@@ -19,6 +19,7 @@ from sutro_stream.errors import (
     ConfigurationError,
     EngineError,
     RateLimitedError,
+    RunStoppedError,
     SutroStreamError,
 )
 from sutro_stream.flow.retry import RetryPolicy
@@ -40,6 +41,8 @@ from sutro_stream.wire.api_error import ApiError, not_found
 _WEIGHT = 16.0
 _TEXT_OF_MEDIA = frozenset({"base64", "url"})
 _RETRY = RetryPolicy(attempts=3, longest_delay_s=5.0)
+# Somebody waits for the reply.
+_PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +214,13 @@ class FunctionRuns:
         except EngineError as error:
             reason = without_addresses(str(error))
             raise ApiError(502, "provider_error", reason) from error
+        except RunStoppedError as error:
+            raise ApiError(
+                503,
+                "unavailable",
+                "the model's endpoint answers nobody at present; try again later",
+                headers={"Retry-After": str(math.ceil(_PATIENCE_S))},
+            ) from error
         except SutroStreamError as error:
             raise ApiError(422, "invalid_input", str(error)) from error
         return _run(function, target, result, field)
@@ -219,7 +229,7 @@ class FunctionRuns:
 async def _asked(function: Function, row: dict[str, Any], engine: Engine) -> Result:
     pipeline = Pipeline[Any](
         RowsSource(rows=[row]), (Render(function=function),)
-    ) | Infer(engine=engine, concurrency=1, retry=_RETRY)
+    ) | Infer(engine=engine, concurrency=1, retry=_RETRY, patience_s=_PATIENCE_S)
     async with pipeline.open() as results:
         async for result in results:
             found: Result = result

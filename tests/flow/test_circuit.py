@@ -61,12 +61,19 @@ class Bench:
         self.outage.answered(0.1)
         self.circuit.answered()
 
-    def fail(self, error: EngineError, task: Task | None = None) -> float | Fate:
+    def fail(
+        self, error: EngineError, task: Task | None = None, *, is_alone: bool = False
+    ) -> float | Fate:
         task = task or Task(batch=BATCH, offset=0, payload="a")
         task.attempts += 1
         self.now_s += 0.1
         return self.circuit.failed(
-            task, error, self.now_s, retries=0, others_out=1, is_last=False
+            task,
+            error,
+            self.now_s,
+            retries=0,
+            others_out=not is_alone,
+            is_last=is_alone,
         )
 
 
@@ -91,14 +98,21 @@ def test_a_row_that_fails_while_others_are_answered_spends_its_attempts() -> Non
 def test_one_row_alone_is_no_outage() -> None:
     """It fails by itself, as far as anybody can tell."""
     bench, only = Bench(), row()
-    assert [bench.fail(BROKEN, only) for _ in range(3)][-1] is Fate.FAILED
+    assert [bench.fail(BROKEN, only, is_alone=True) for _ in range(3)][
+        -1
+    ] is Fate.FAILED
 
 
 def test_one_row_that_is_told_of_an_outage_waits() -> None:
     """HTTP 503 concerns every row that there could be."""
     bench, only = Bench(), row()
     loading = ServiceError("answered HTTP 503: loading model", status=503)
-    assert all(isinstance(bench.fail(loading, only), float) for _ in range(9))
+    assert all(isinstance(bench.fail(loading, only), float) for _ in range(2))
+    assert bench.fail(loading, only, is_alone=True) is Fate.HELD
+    ((task, _),) = bench.circuit.let_go(bench.now_s)[1]
+    assert task.attempts == 0
+    assert isinstance(bench.fail(loading, only), float)
+    assert isinstance(bench.fail(loading, only), float)
     assert bench.outage.is_on
     assert only.attempts == 0
 
@@ -121,10 +135,21 @@ def test_with_one_attempt_a_row_is_not_failed_by_the_beginning_of_an_outage() ->
     """Until it is known what it is, nobody is failed by it."""
     bench = Bench(attempts=1)
     bench.answer()
-    # With one row alone, nothing speaks for an outage yet.
-    first = bench.fail(NOBODY)
-    assert isinstance(first, float)
-    assert all(isinstance(bench.fail(NOBODY), float) for _ in range(40))
+    assert [bench.fail(NOBODY) for _ in range(4)] == [Fate.HELD] * 4
+    assert isinstance(bench.fail(NOBODY), float)
+    failed, again = bench.circuit.let_go(bench.now_s)
+    assert not failed
+    assert [task.attempts for task, _ in again] == [0] * 4
+
+
+def test_a_row_that_is_held_fails_once_a_later_request_is_answered() -> None:
+    """An answer to an earlier one may have been on its way before all went down."""
+    bench = Bench(attempts=1)
+    bench.answer()
+    assert bench.fail(BROKEN) is Fate.HELD
+    assert bench.circuit.let_go(1.0, answered_s=0.05) == ([], [])
+    failed, again = bench.circuit.let_go(1.0, answered_s=0.5)
+    assert (len(failed), len(again)) == (1, 0)
 
 
 def test_nobody_there_at_the_start_ends_the_run_at_once() -> None:
@@ -165,7 +190,9 @@ def test_one_forbidden_row_is_held_until_an_answer_shows_that_it_is_its_own() ->
     bench = Bench()
     assert bench.fail(FORBIDDEN) is Fate.HELD
     bench.answer()
-    assert [error for _, error in bench.circuit.let_go()] == [FORBIDDEN]
+    failed, again = bench.circuit.let_go(bench.now_s, answered_s=bench.now_s)
+    assert [error for _, error in failed] == [FORBIDDEN]
+    assert not again
 
 
 def test_twenty_forbidden_rows_in_a_row_end_the_run() -> None:
@@ -189,7 +216,7 @@ def test_a_key_that_never_worked_is_an_error() -> None:
     few = Bench()
     few.fail(FORBIDDEN)
     with pytest.raises(AuthenticationError):
-        few.circuit.let_go(is_end=True)
+        few.circuit.let_go(few.now_s, is_end=True)
 
 
 def test_invalid_requests_end_a_run_only_before_its_first_answer() -> None:
