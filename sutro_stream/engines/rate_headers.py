@@ -28,6 +28,8 @@ _ITEM = re.compile(r";\s*([a-z]+)\s*=\s*(\d+(?:\.\d+)?)")
 
 # A bare number above these is a moment (seconds or milliseconds since 1970).
 _MOMENT_S = 1e9
+# A longer number is none that anybody counted.
+_LONGEST_NUMBER = 100
 _MOMENT_MS = 1e12
 
 
@@ -154,7 +156,7 @@ def _unless_empty(hint: RateHint) -> RateHint | None:
 
 
 def _count(text: str | None) -> int | None:
-    if not text:
+    if not text or len(text) > _LONGEST_NUMBER:
         return None
     if text.isdecimal():
         return int(text)
@@ -188,7 +190,7 @@ def _duration_s(text: str) -> float | None:
     for number, unit in _DURATION.findall(text):
         seconds += float(number) * _UNIT_S[unit]
         read += len(number) + len(unit)
-    return seconds if read == len(text) else None
+    return seconds if read == len(text) and math.isfinite(seconds) else None
 
 
 def _until_s(text: str, now_s: float | None) -> float | None:

@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sutro_stream.errors import EngineError
-from sutro_stream.flow.throttle import Throttle, ThrottleStatistics, Ticket
+from sutro_stream.flow.throttle import (
+    Throttle,
+    ThrottleStatistics,
+    Ticket,
+    WaitReason,
+)
 from sutro_stream.values.rate_hints import RateHint
 
 _ANY = 1 << 30
@@ -99,6 +104,10 @@ class _Combined:
     def troubled(self, ticket: Ticket, now_s: float) -> None:
         for part, own in zip(self._parts, _parts_of(ticket), strict=True):
             part.troubled(own, now_s)
+
+    def waits_for(self, now_s: float) -> WaitReason | None:
+        longest = max(self._parts, key=lambda part: part.wait_s(now_s) or 0.0)
+        return longest.waits_for(now_s)
 
     def ends_after(self, requests: int | None) -> None:
         for part in self._parts:

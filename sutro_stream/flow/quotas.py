@@ -6,7 +6,12 @@ import math
 from dataclasses import dataclass
 
 from sutro_stream.errors import ConfigurationError, EngineError, RateLimitedError
-from sutro_stream.flow.throttle import ThrottleStatistics, Ticket
+from sutro_stream.flow.throttle import (
+    LimitOf,
+    ThrottleStatistics,
+    Ticket,
+    WaitReason,
+)
 from sutro_stream.values.rate_hints import RateHint
 
 _MINUTE_S = 60.0
@@ -16,6 +21,7 @@ _UNLIMITED = 1 << 30
 # a burst that the endpoint would refuse.
 _BURST_S = 1.0
 _COST_MEMORY = 0.05
+_GIVEN = WaitReason(limit_of=LimitOf.USER, text="the rate limit given with the run")
 
 
 @dataclass(slots=True)
@@ -168,6 +174,10 @@ class RateThrottle:
 
     def troubled(self, ticket: Ticket, now_s: float) -> None:
         """See `Throttle`."""
+
+    def waits_for(self, now_s: float) -> WaitReason | None:
+        """See `Throttle`."""
+        return _GIVEN if self.wait_s(now_s) else None
 
     def ends_after(self, requests: int | None) -> None:
         """See `Throttle`."""

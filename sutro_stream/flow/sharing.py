@@ -9,7 +9,12 @@ from anyio.lowlevel import RunVar
 from sutro_stream.errors import EngineError
 from sutro_stream.flow.auto.adaptive import AdaptiveThrottle
 from sutro_stream.flow.outage import Outage
-from sutro_stream.flow.throttle import Throttle, ThrottleStatistics, Ticket
+from sutro_stream.flow.throttle import (
+    Throttle,
+    ThrottleStatistics,
+    Ticket,
+    WaitReason,
+)
 from sutro_stream.values.rate_hints import RateHint
 
 # A share that left room to another one looks again after so long, in case it was
@@ -216,6 +221,10 @@ class Share:
     def troubled(self, ticket: Ticket, now_s: float) -> None:
         """See `Throttle`."""
         self._throttle.troubled(ticket, now_s)
+
+    def waits_for(self, now_s: float) -> WaitReason | None:
+        """See `Throttle`."""
+        return self._throttle.waits_for(now_s)
 
     def leave(self) -> None:
         """Leave the endpoint to the others; nothing may be sent any more."""

@@ -6,6 +6,7 @@ No I/O and no clock: the time comes as an argument, in seconds on any steady clo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Protocol
 
 from sutro_stream.errors import EngineError
@@ -49,6 +50,28 @@ class ThrottleStatistics:
     rate_per_s: float | None = None
     ceiling: int | None = None
     cuts: int = 0
+
+
+class LimitOf(Enum):
+    """Whose limit holds requests back."""
+
+    USER = auto()
+    """It was given with the run: waiting is what was asked for."""
+    ENDPOINT = auto()
+    """The endpoint told or imposed it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitReason:
+    """Why time has to pass before a request may go out.
+
+    Attributes:
+        limit_of: Whose limit it is.
+        text: For people, to be put after "waiting for".
+    """
+
+    limit_of: LimitOf
+    text: str
 
 
 class Throttle(Protocol):
@@ -106,10 +129,14 @@ class Throttle(Protocol):
         """Note that it was dropped by us; says nothing about the endpoint."""
 
     def troubled(self, ticket: Ticket, now_s: float) -> None:
-        """Note that a request given back by `cancelled` had failed after all.
+        """Note that a request given back by `cancelled` had failed by itself.
 
-        With a server's error or a broken connection, while others are answered.
+        A server error or a broken connection, and others were answered since: no
+        outage, but perhaps more in flight than the endpoint can bear.
         """
+
+    def waits_for(self, now_s: float) -> WaitReason | None:
+        """Whose limit `wait_s` waits for, `None` when it does not wait."""
 
     def ends_after(self, requests: int | None) -> None:
         """Note that so many more requests will be sent, retries aside.

@@ -51,12 +51,12 @@ from sutro_stream.testing.scripted_engine import (
 )
 from sutro_stream.testing.simulated_endpoint import (
     Conditions,
-    RateLimit,
     SimulatedEndpoint,
     gradual,
     knee,
     peak,
 )
+from sutro_stream.testing.simulated_quota import RateLimit
 from sutro_stream.testing.simulated_trace import Trace
 from sutro_stream.testing.simulator import SimulatedEngine
 from sutro_stream.testing.virtual_time import VirtualTimeLoop, run_virtual

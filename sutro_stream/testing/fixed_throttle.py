@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sutro_stream.errors import ConfigurationError, EngineError, RateLimitedError
-from sutro_stream.flow.throttle import ThrottleStatistics, Ticket
+from sutro_stream.flow.throttle import ThrottleStatistics, Ticket, WaitReason
 from sutro_stream.values.rate_hints import RateHint
 
 
@@ -67,6 +67,10 @@ class FixedThrottle:
 
     def troubled(self, ticket: Ticket, now_s: float) -> None:
         """See `Throttle`."""
+
+    def waits_for(self, now_s: float) -> WaitReason | None:  # noqa: ARG002
+        """See `Throttle`."""
+        return None
 
     def ends_after(self, requests: int | None) -> None:
         """See `Throttle`."""

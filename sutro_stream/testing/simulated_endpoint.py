@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import math
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,8 +15,10 @@ from sutro_stream.errors import (
     EngineError,
     RateLimitedError,
     ServiceError,
+    TransportError,
 )
 from sutro_stream.testing.chat_server.latency import Constant, Distribution
+from sutro_stream.testing.simulated_quota import RateLimit, SimulatedQuota
 from sutro_stream.values.rate_hints import RateHint
 
 Speed = Callable[[int], float]
@@ -55,32 +56,6 @@ def gradual(half: int) -> Speed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RateLimit:
-    """What an endpoint lets through; the rest is answered with 429.
-
-    Attributes:
-        per_s: Requests a second, on average.
-        burst: Requests at once after a pause; at least 1.
-        window_s: Refill all of `per_s * window_s` at once each time so many seconds
-            have passed, `None` to refill steadily.
-        retry_after_s: `Retry-After` of refusals, `None` for none. With a window,
-            the time until it ends is told instead.
-        told: Whether replies carry what is left.
-    """
-
-    per_s: float
-    burst: float = 1.0
-    window_s: float | None = None
-    retry_after_s: float | None = None
-    told: bool = False
-
-    @property
-    def quota(self) -> float:
-        """Requests of a full quota."""
-        return self.burst if self.window_s is None else self.per_s * self.window_s
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
     """How an endpoint behaves for a while.
 
@@ -90,7 +65,15 @@ class Conditions:
         slots: Requests served at once, `None` for any number; more wait in line.
         rate: Its rate limit, `None` for none.
         most_in_flight: More are refused with 429, `None` for no limit.
-        refusal_s: Time of a 429.
+        refusing: Share of requests that are refused with 429 at random, whatever
+            their rate.
+        retry_after_s: `Retry-After` of those, `None` for none.
+        told: What every reply tells of rate limits, true or not; `None` for what
+            `rate` says.
+        refusal_s: Time of a 429, and of whatever `down` says.
+        down: Nobody answers: every request ends in a 503 (`"unavailable"`), or in
+            a refused connection while those being served break
+            (`"unreachable"`). `None` while it is up.
         failing: Share of requests that end in a 500.
         straggling: Share of requests that take `straggler_s`.
         straggler_s: See `straggling`.
@@ -102,14 +85,20 @@ class Conditions:
     slots: int | None = None
     rate: RateLimit | None = None
     most_in_flight: int | None = None
+    refusing: float = 0.0
+    retry_after_s: float | None = None
+    told: RateHint | None = None
     refusal_s: float = 0.005
+    down: Literal["unavailable", "unreachable"] | None = None
     failing: float = 0.0
     straggling: float = 0.0
     straggler_s: float = 8.0
     jitter_s: float = 0.0
 
 
-Ending = Literal["answered", "refused", "failed"]
+Ending = Literal[
+    "answered", "refused", "failed", "unavailable", "unreachable", "broken"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +119,12 @@ class SimulatedReply:
         """The error that an engine raises for it, `None` for an answer."""
         if self.ending == "answered":
             return None
-        error = ServiceError("answered HTTP 500", status=500)
+        if self.ending == "unreachable":
+            return TransportError("refused the connection", connected=False)
+        if self.ending == "broken":
+            return TransportError("the connection broke", connected=True)
+        status = 503 if self.ending == "unavailable" else 500
+        error = ServiceError(f"answered HTTP {status}", status=status)
         if self.ending == "refused":
             error = RateLimitedError(
                 "answered HTTP 429", status=429, retry_after_s=self.retry_after_s
@@ -143,46 +137,6 @@ class SimulatedReply:
 class _Request:
     work_s: float
     reply: SimulatedReply
-
-
-@dataclass(slots=True)
-class _Quota:
-    """What is left of a rate limit."""
-
-    left: float
-    filled_s: float = 0.0
-
-    def take(self, limit: RateLimit, now_s: float) -> bool:
-        if limit.window_s is None:
-            refilled = self.left + (now_s - self.filled_s) * limit.per_s
-            self.left = min(limit.burst, refilled)
-            self.filled_s = now_s
-        elif now_s >= self.filled_s + limit.window_s:
-            self.left = limit.quota
-            self.filled_s = now_s - now_s % limit.window_s
-        if self.left < 1 - _FULL:
-            return False
-        self.left -= 1
-        return True
-
-    def retry_after_s(self, limit: RateLimit, now_s: float) -> float | None:
-        if limit.retry_after_s is None or limit.window_s is None:
-            return limit.retry_after_s
-        return math.ceil(self.filled_s + limit.window_s - now_s)
-
-    def hint(self, limit: RateLimit, now_s: float) -> RateHint | None:
-        if not limit.told:
-            return None
-        if limit.window_s is None:
-            reset_s = (limit.burst - self.left) / limit.per_s
-        else:
-            reset_s = self.filled_s + limit.window_s - now_s
-        return RateHint(
-            limit_requests=int(limit.quota),
-            remaining_requests=int(self.left),
-            reset_requests_s=reset_s,
-            refills=limit.window_s is None,
-        )
 
 
 @dataclass(slots=True)
@@ -254,7 +208,9 @@ class SimulatedEndpoint:
         self._queue: deque[int] = deque()
         self._requests: dict[int, _Request] = {}
         self._events: list[tuple[float, int, int]] = []
-        self._quota = _Quota(left=conditions.rate.quota if conditions.rate else 0.0)
+        self._quota = SimulatedQuota(
+            left=conditions.rate.quota if conditions.rate else 0.0
+        )
 
     @property
     def conditions(self) -> Conditions:
@@ -288,7 +244,7 @@ class SimulatedEndpoint:
         """Drop a request whose reply is not wanted any more."""
         self._turn(now_s)
         request = self._requests.pop(key, None)
-        if request is None or request.reply.ending == "refused":
+        if request is None or request.reply.ending not in {"answered", "failed"}:
             self._events = [event for event in self._events if event[2] != key]
             heapq.heapify(self._events)
         elif key in self._queue:
@@ -316,8 +272,23 @@ class SimulatedEndpoint:
             self._service.advance(self._conditions, at_s)
             rate = conditions.rate
             if rate is not None and self._conditions.rate is None:
-                self._quota = _Quota(left=rate.quota, filled_s=at_s)
+                self._quota = SimulatedQuota(left=rate.quota, filled_s=at_s)
             self._conditions = conditions
+            if conditions.down == "unreachable":
+                self._break(at_s)
+
+    def _break(self, now_s: float) -> None:
+        service = self._service
+        served = [key for _, _, key in service.ends if key not in service.left]
+        service.ends.clear()
+        service.left.clear()
+        for key in (*served, *self._queue):
+            self._end(key, now_s, SimulatedReply("broken"))
+        self._queue.clear()
+
+    def _end(self, key: int, now_s: float, reply: SimulatedReply) -> None:
+        self._requests[key] = _Request(0.0, reply)
+        self._schedule(key, now_s + self._conditions.refusal_s)
 
     def _schedule(self, key: int, at_s: float) -> None:
         heapq.heappush(self._events, (at_s, next(self._order), key))
@@ -335,19 +306,26 @@ class SimulatedEndpoint:
     def _admit(self, key: int, now_s: float) -> None:
         conditions, rate = self._conditions, self._conditions.rate
         most = conditions.most_in_flight
+        if conditions.down is not None:
+            self._end(key, now_s, SimulatedReply(conditions.down))
+            return
+        if conditions.refusing and self._rng.random() < conditions.refusing:
+            after_s, told = conditions.retry_after_s, conditions.told
+            self._end(key, now_s, SimulatedReply("refused", after_s, told))
+            return
         crowded = most is not None and self.present >= most
         if crowded or (rate is not None and not self._quota.take(rate, now_s)):
             after_s = None if rate is None else self._quota.retry_after_s(rate, now_s)
-            hint = None if rate is None else self._quota.hint(rate, now_s)
-            reply = SimulatedReply("refused", after_s, hint)
-            self._requests[key] = _Request(0.0, reply)
-            self._schedule(key, now_s + conditions.refusal_s)
+            self._end(key, now_s, SimulatedReply("refused", after_s, self._hint(now_s)))
             return
-        hint = None if rate is None else self._quota.hint(rate, now_s)
-        self._requests[key] = self._drawn(hint)
+        self._requests[key] = self._drawn(self._hint(now_s))
         self._queue.append(key)
         self._service.advance(conditions, now_s)
         self._serve_queue()
+
+    def _hint(self, now_s: float) -> RateHint | None:
+        rate, told = self._conditions.rate, self._conditions.told
+        return self._quota.hint(rate, now_s) if rate and not told else told
 
     def _drawn(self, hint: RateHint | None) -> _Request:
         conditions, rng = self._conditions, self._rng

@@ -15,15 +15,28 @@ from sutro_stream.flow.auto.concurrency_search import ConcurrencySearch, Steady
 from sutro_stream.flow.auto.latency_window import LatencyWindow
 from sutro_stream.flow.auto.quota_gate import QuotaGate
 from sutro_stream.flow.auto.rate_search import RateSearch, Refusal
-from sutro_stream.flow.throttle import ThrottleStatistics, Ticket
+from sutro_stream.flow.auto.trouble_watch import Advice, TroubleWatch
+from sutro_stream.flow.throttle import (
+    LimitOf,
+    ThrottleStatistics,
+    Ticket,
+    WaitReason,
+)
 from sutro_stream.values.rate_hints import RateHint
 
 _START = 32
 _CAP = 1024
 
-_OVERLOAD_SHARE = 0.1
-_OVERLOAD_FAILURES = 4
-_LEAST_ROUND = 16
+_TOLD = WaitReason(
+    limit_of=LimitOf.ENDPOINT, text="the endpoint's rate limit, told in its headers"
+)
+_ASKED = WaitReason(
+    limit_of=LimitOf.ENDPOINT, text="the endpoint, which asked to wait (Retry-After)"
+)
+_REFUSED = WaitReason(
+    limit_of=LimitOf.ENDPOINT,
+    text="the endpoint, which refuses requests (HTTP 429)",
+)
 _NEAR = 0.9
 _SAME = 0.05
 
@@ -71,9 +84,7 @@ class AdaptiveThrottle:
         self._cuts = 0
         self._peak = 0
         self._met = 0
-        self._overload_sequence = 0
-        self._round_outcomes = 0
-        self._round_failures = 0
+        self._troubles = TroubleWatch()
 
     @property
     def limit(self) -> int:
@@ -130,8 +141,9 @@ class AdaptiveThrottle:
     ) -> None:
         """See `Throttle`."""
         own = _own(ticket)
-        self._round_outcomes += 1
         self._search.answered(own.window, own.sequence, now_s - own.sent_s, now_s)
+        if self._rates.is_empty:
+            self._rates.answered(own.sequence, now_s)
         if hint is not None:
             self._gate.told(hint, sequence=own.sequence, sent_s=own.sent_s, now_s=now_s)
         if self._gate.is_active:
@@ -149,7 +161,13 @@ class AdaptiveThrottle:
         own = _own(ticket)
         self._search.lost(own.window, now_s)
         if hint is not None:
-            self._gate.told(hint, sequence=own.sequence, sent_s=own.sent_s, now_s=now_s)
+            self._gate.told(
+                hint,
+                sequence=own.sequence,
+                sent_s=own.sent_s,
+                now_s=now_s,
+                is_answer=False,
+            )
         if not isinstance(error, (ServiceError, TransportError)):
             return
         if isinstance(error, RateLimitedError):
@@ -160,6 +178,30 @@ class AdaptiveThrottle:
     def cancelled(self, ticket: Ticket, now_s: float) -> None:
         """See `Throttle`."""
         self._search.lost(_own(ticket).window, now_s)
+
+    def troubled(self, ticket: Ticket, now_s: float) -> None:
+        """See `Throttle`."""
+        advice = self._troubles.failed(
+            _own(ticket).sequence,
+            self._sequence,
+            now_s,
+            limit=self._search.limit,
+            most=self._search.in_flight + 1,
+        )
+        if advice is Advice.CUT:
+            self._search.overloaded(now_s)
+            self._cuts += 1
+        elif advice is Advice.TAKE_BACK:
+            self._search.restore(now_s)
+
+    def waits_for(self, now_s: float) -> WaitReason | None:
+        """See `Throttle`."""
+        wait_s = self.wait_s(now_s)
+        if not wait_s:
+            return None
+        if wait_s > self._rates.wait_s(now_s):
+            return _TOLD
+        return _ASKED if self._rates.is_asked_to_wait else _REFUSED
 
     def ends_after(self, requests: int | None) -> None:
         """See `Throttle`."""
@@ -192,7 +234,9 @@ class AdaptiveThrottle:
         refusal = self._rates.refused(
             ticket.sequence, ticket.sent_s, now_s, retry_after_s
         )
-        if refusal in {Refusal.STALE, Refusal.EMPTY}:
+        if refusal is Refusal.IN_VAIN:
+            search.restore(now_s)
+        if refusal in {Refusal.IN_VAIN, Refusal.STALE, Refusal.EMPTY, Refusal.CHANCE}:
             return
         if is_new_high:
             again = abs(met - self._met) <= 1 + _SAME * met
@@ -204,23 +248,6 @@ class AdaptiveThrottle:
             search.forget_ceiling()
         if refusal is Refusal.EXCESS:
             self._peak = 0
-
-    def troubled(self, ticket: Ticket, now_s: float) -> None:
-        """See `Throttle`."""
-        if _own(ticket).sequence < self._overload_sequence:
-            return
-        self._round_outcomes += 1
-        self._round_failures += 1
-        limit = self._search.limit
-        if self._round_outcomes > max(_LEAST_ROUND, limit):
-            self._round_outcomes = self._round_failures = 1
-        share = _OVERLOAD_SHARE * max(_LEAST_ROUND, min(limit, self._search.in_flight))
-        if self._round_failures < max(_OVERLOAD_FAILURES, share):
-            return
-        self._search.overloaded(now_s)
-        self._cuts += 1
-        self._overload_sequence = self._sequence
-        self._round_outcomes = self._round_failures = 0
 
 
 def _own(ticket: Ticket) -> AdaptiveTicket:

@@ -43,11 +43,13 @@ _FIRST_REST_S = 0.5
 _LONGEST_REST_S = 10.0
 _REST_LATENCIES = 20.0
 
+# After a cut it stays below for so long; then a number that was well above is gone
+# back to at once. Where that is cut again, it stays below twice as long.
 _REFUSED_S = 2.0
-_SAME = 0.15
+_OVERLOAD_S = 3.0
+_LONGEST_BELOW_S = 300.0
 _KEPT_IN_OVERLOAD = 0.7
-_OVERLOAD_S = 10.0
-_LONGEST_OVERLOAD_S = 300.0
+_WELL_BELOW = 0.75
 
 
 class _Phase(Enum):
@@ -97,7 +99,11 @@ class ConcurrencySearch:
         self._rest_s = _FIRST_REST_S
         self._rest_until_s = 0.0
         self._ceiling_until_s = 0.0
-        self._overload_s = _OVERLOAD_S
+        # The number before it was cut well below, and when it is gone back to.
+        self._former = 0
+        self._back_s = math.inf
+        self._below_s = 0.0
+        self._restored_s = -math.inf
 
     # Requests.
 
@@ -141,6 +147,8 @@ class ConcurrencySearch:
         if self._is_rising and self._full_sequence >= sequence:
             most = min(self._most(now_s), self._allowed)
             self.limit = min(self.limit + 1, max(self.limit, most))
+        if now_s >= self._back_s:
+            self._go_back(now_s)
         if window is not None:
             window.latencies.append(latency_s)
             if not window.missing and window.is_ripe():
@@ -158,20 +166,36 @@ class ConcurrencySearch:
 
     def refused(self, now_s: float, *, at: int) -> None:
         """Go below a number of requests in flight at which one was refused."""
-        self._ceiling_until_s = now_s + _REFUSED_S
-        self.ceiling = max(1, at - 1)
-        self._descend(min(self.limit, self.ceiling))
+        self._cut(max(1, at - 1), now_s, below_s=_REFUSED_S, ceiling=max(1, at - 1))
 
     def overloaded(self, now_s: float) -> None:
         """Go well below the present limit: a burst of requests has failed."""
-        limit = self.limit
-        known = self.ceiling
-        again = known is not None and abs(limit - known) <= _SAME * known
-        longer_s = min(2 * self._overload_s, _LONGEST_OVERLOAD_S)
-        self._overload_s = longer_s if again else _OVERLOAD_S
-        self._ceiling_until_s = now_s + self._overload_s
-        self.ceiling = limit
-        self._descend(max(1, int(_KEPT_IN_OVERLOAD * limit)))
+        to = max(1, int(_KEPT_IN_OVERLOAD * self.limit))
+        self._cut(to, now_s, below_s=_OVERLOAD_S, ceiling=self.limit)
+
+    def restore(self, now_s: float) -> None:
+        """Take back the cuts: they were in vain."""
+        self.ceiling = None
+        self._go_back(now_s)
+
+    def _go_back(self, now_s: float) -> None:
+        limit, self._former = self._former, 0
+        self._back_s, self._restored_s = math.inf, now_s
+        if limit > self.limit:
+            self._go(limit)
+            if not self._is_rising:
+                self._measure()
+
+    def _cut(self, to: int, now_s: float, *, below_s: float, ceiling: int) -> None:
+        again = now_s - self._restored_s < self._below_s
+        longer_s = min(2 * self._below_s, _LONGEST_BELOW_S)
+        self._below_s = max(below_s, longer_s if again else 0.0)
+        self.ceiling = ceiling
+        self._ceiling_until_s = now_s + self._below_s
+        if to < _WELL_BELOW * self.limit or self._former:
+            self._former = max(self._former, self.limit)
+            self._back_s = self._ceiling_until_s
+        self._descend(min(self.limit, to))
 
     def forget_ceiling(self) -> None:
         """What was met was not a matter of requests in flight."""
@@ -385,3 +409,6 @@ class Steady:
 
     def forget_ceiling(self) -> None:
         """See `ConcurrencySearch`; there is none."""
+
+    def restore(self, now_s: float) -> None:
+        """See `ConcurrencySearch`; there is nothing to take back."""

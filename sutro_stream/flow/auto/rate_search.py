@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from enum import Enum, auto
 
+from sutro_stream.flow.auto.cut_review import CutReview, Verdict
+
 _START_PER_S = 200.0
 _START_DOUBLES_S = 0.2
 _UNLIMITED_PER_S = 1e5
@@ -38,12 +40,21 @@ _STRETCH_S = 0.25
 _KEPT = 0.8
 _POINT_S = 0.02
 _MOST_POINTS = 128
+# So many requests let through one after the other are a run: what is refused after
+# it is news. A run of so many seconds proves the rate.
+_RUN_REQUESTS = 50
+_NEWS_REQUESTS = 200
+_PROVEN_S = 2.0
 _SLOT_S = 0.1
 _USED = 0.7
 _SAFE = 0.93
 _RETURNS = 1.5
 
-_LONGEST_PAUSE_S = 60.0
+# Longer than a day nobody means it. A wait of more than a minute is believed when so
+# many requests one after the other were refused.
+_LONGEST_PAUSE_S = 86_400.0
+_LONG_S = 60.0
+_BELIEVED_STRIKES = 4
 _FIRST_PAUSE_S = 0.04
 _PAUSE_GROWS = 1.7
 _LEAST_SHARE = 0.25
@@ -60,6 +71,10 @@ class Refusal(Enum):
     """It was sent before the last cut, and belongs to that burst."""
     ISOLATED = auto()
     """One among many answers; says nothing by itself."""
+    CHANCE = auto()
+    """As many are refused at any rate, or that is being tried."""
+    IN_VAIN = auto()
+    """As many are refused at any rate: the cuts were taken back."""
     EXCESS = auto()
     """Too much was sent; the rate was cut."""
     EMPTY = auto()
@@ -109,6 +124,12 @@ class RateSearch:
         self._point_s = 0.0
         self._slot_sequence = 0
         self._recent_per_s = _START_PER_S
+        self._review = CutReview()
+        # What is gone back to when the cuts since are taken back.
+        self._before: tuple[float | None, float, float] = (None, 0.0, _PERIOD_S)
+        self._before_known = 0.0, 0.0
+        self._low: float | None = None
+        self.is_asked_to_wait = False
         self.cuts = 0
 
     @property
@@ -170,17 +191,77 @@ class RateSearch:
         if retry_after_s is not None:
             self._retry_after_s = retry_after_s
         self._refusal_s += 0.2 * (now_s - sent_s - self._refusal_s)
+        review = self._review
         if sequence < self._cut_sequence:
             self.ignored(sequence)
             return Refusal.STALE
+        if review.is_trying or review.is_chance(sequence, now_s):
+            self.ignored(sequence)
+            if not review.is_trying:
+                return Refusal.CHANCE
+            taken_back = self._judge(sequence, now_s, refused=True)
+            return Refusal.IN_VAIN if taken_back else Refusal.CHANCE
         if self._is_isolated(sequence):
             self.ignored(sequence)
             return Refusal.ISOLATED
+        review.refused(sequence)
         self._cut(sequence, sent_s, now_s)
-        if not self._strikes:
-            return Refusal.EXCESS
-        self._pause(now_s, retry_after_s)
-        return Refusal.EMPTY
+        if self._strikes:
+            self._pause(now_s, retry_after_s)
+        review.cut(self._rate, self._next_sequence, now_s)
+        if review.is_in_vain(self._rate, sequence, now_s):
+            self._try_former(now_s, is_over=False)
+            return Refusal.CHANCE
+        return Refusal.EMPTY if self._strikes else Refusal.EXCESS
+
+    def answered(self, sequence: int, now_s: float) -> None:
+        """Note an answer while nothing seemed to be left; see `is_empty`."""
+        if sequence > self._mark_sequence:
+            self._strikes = 0
+            self._is_probe = False
+            self._paused_until_s = min(self._paused_until_s, now_s)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was let through since the last cut."""
+        return self._strikes > 0
+
+    def _try_former(self, now_s: float, *, is_over: bool) -> None:
+        review = self._review
+        review.try_former(
+            self._next_sequence, now_s, refusal_s=self._refusal_s, is_over=is_over
+        )
+        self._low = self._anchor
+        self._resume(now_s, review.before_per_s)
+
+    def _judge(self, sequence: int, now_s: float, *, refused: bool) -> bool:
+        verdict = self._review.verdict(sequence, now_s, refused=refused)
+        if verdict is Verdict.TAKEN_BACK:
+            self._anchor, self._probing_s, self._period_s = self._before
+            self._known, self._safe = self._before_known
+            self._strikes = 0
+            self._resume(now_s, self._rate_at(self._probing_s))
+        elif verdict is Verdict.UPHELD:
+            self._begin(self._low or self._known, now_s, 0.0)
+            self._resume(now_s, self._rate)
+        return verdict is Verdict.TAKEN_BACK
+
+    def _resume(self, now_s: float, rate: float) -> None:
+        """Send at a rate from now on; what is out tells nothing of it."""
+        self._rate = rate
+        self._credit = min(1.0, self._credit)
+        self._is_probe = False
+        self._paused_until_s = -math.inf
+        self._mark(now_s, self._next_sequence - 1)
+
+    def _mark(self, now_s: float, sequence: int) -> None:
+        """Measure what is let through from a request on."""
+        self._mark_s, self._mark_sequence = now_s, sequence
+        self._cut_sequence = self._next_sequence
+        self._refused_since_mark = 0
+        self._suspect = None
+        self._suspects = 0
+        self._points.clear()
 
     def _is_isolated(self, sequence: int) -> bool:
         # Some endpoints refuse now and then whatever the rate. A quota that is used
@@ -208,18 +289,29 @@ class RateSearch:
         admitted = max(0, sequence - self._mark_sequence - 1 - self._refused_since_mark)
         sending_per_s = self._rate if self._is_used() else self._recent_per_s
         prior_s = _CUT_REQUESTS / (_CUT * sending_per_s)
+        if admitted >= _NEWS_REQUESTS or not self._review.before_per_s:
+            is_run = admitted >= _RUN_REQUESTS
+            is_proven = is_run and elapsed_s >= _PROVEN_S
+            self._review.begin(
+                sending_per_s, sequence, is_run=is_run, is_proven=is_proven
+            )
+            self._before = self._anchor, self._probing_s, self._period_s
+            self._before_known = self._known, self._safe
         if self._anchor is None:
             mean = measured = _FIRST_CUT * sending_per_s
             self._known = self._safe = measured
             elapsed_s = 0.0
         else:
-            measured = (admitted + _CUT_REQUESTS) / (elapsed_s + prior_s)
+            # Of all that the limit let through, chance took some.
+            let = admitted / (1.0 - self._review.chance)
+            measured = (let + _CUT_REQUESTS) / (elapsed_s + prior_s)
             mean = measured
             # A quota that was full for a while has let less through than it permits;
             # then what it let through in a later stretch tells more.
             for at_s, before in self._points:
                 span_s, between = sent_s - at_s, sequence - before - 1
-                if span_s >= _STRETCH_S and between >= _MEASURED_REQUESTS:
+                is_stretch = span_s >= _STRETCH_S and between >= _MEASURED_REQUESTS
+                if is_stretch and not self._review.chance:
                     measured = max(measured, between / span_s)
             if admitted >= _MEASURED_REQUESTS:
                 measured = max(measured, _KEPT * sending_per_s)
@@ -234,13 +326,9 @@ class RateSearch:
             self._known, self._safe = measured, max(mean, _SAFE * measured)
         if not self._strikes or self._least == 0.0:
             self._least = _LEAST_SHARE * self._known
-        self._begin(measured, now_s, elapsed_s)
-        self._mark_s, self._mark_sequence = sent_s, sequence
-        self._cut_sequence = self._next_sequence
-        self._refused_since_mark = 0
-        self._suspect = None
-        self._suspects = 0
-        self._points.clear()
+        least = self._review.floor_per_s(sequence)
+        self._begin(max(measured, least), now_s, elapsed_s)
+        self._mark(sent_s, sequence)
         self._point_s = now_s
         self.cuts += 1
 
@@ -256,20 +344,27 @@ class RateSearch:
         self._period_s = max(shortest_s, min(longest_s, 2 * elapsed_s))
         self._probing_s = 0.0
         self._rate = _BELOW * measured
-        self._credit = min(0.0, self._credit)
+        # What went out while no limit was known is not paid back.
+        self._credit = max(-1.0, min(0.0, self._credit))
 
     def _pause(self, now_s: float, retry_after_s: float | None) -> None:
         pause_s = _FIRST_PAUSE_S * _PAUSE_GROWS ** (self._strikes - 1)
-        pause_s = min(pause_s, _LONGEST_BACKOFF_S)
+        pause_s, is_told = min(pause_s, _LONGEST_BACKOFF_S), False
         if retry_after_s is not None and retry_after_s > _VAGUE_S:
-            pause_s = max(pause_s, min(retry_after_s, _LONGEST_PAUSE_S))
+            is_told = True
+            if retry_after_s <= _LONG_S or self._strikes >= _BELIEVED_STRIKES:
+                pause_s = max(pause_s, min(retry_after_s, _LONGEST_PAUSE_S))
+        self.is_asked_to_wait = is_told
+        least = self._review.floor_per_s(self._mark_sequence, is_told=is_told)
+        if least:
+            pause_s = min(pause_s, 1 / least)
         self._paused_until_s = now_s + pause_s
         self._is_probe = True
         # A quota that comes back all at once: what was let through of it is all there
         # is until then, probably in the middle of this pause.
         # If it does not come back soon, it is no such quota, and that says little.
         elapsed_s = now_s + pause_s / 2 - self._used_from_s
-        permitted = max(self._used / elapsed_s, self._least)
+        permitted = max(self._used / elapsed_s, self._least, least)
         self._known = min(self._known, permitted)
         self._begin(self._known, now_s, elapsed_s)
 
@@ -281,10 +376,15 @@ class RateSearch:
         if elapsed_s <= 0:
             return
         self._filled_s = now_s
+        if self._review.is_over(self._next_sequence, now_s):
+            self._try_former(now_s, is_over=True)
         rate = self._rate
         most = 1.0 + rate * _LATE_S
         credit = self._credit + rate * elapsed_s
         self._credit = min(credit, most)
+        if self._review.is_trying:
+            self._judge(self._next_sequence, now_s, refused=False)
+            return
         # Time in which less was sent than permitted proves nothing.
         if self._anchor is None:
             self._probing_s += elapsed_s
