@@ -84,11 +84,23 @@ def engine_of(options: RunOptions, settings: Settings) -> ModelEngine:
     )
 
 
-def inference_of(options: RunOptions, engine: ModelEngine) -> Infer:
-    """The stage that asks the engine."""
+def inference_of(
+    options: RunOptions, engine: ModelEngine, *, most_in_flight: int | None = None
+) -> Infer:
+    """The stage that asks the engine.
+
+    Args:
+        options: What was asked for.
+        engine: Who answers.
+        most_in_flight: Most requests at once, whatever the options say; `None` for
+            no such limit.
+    """
+    concurrency = options.concurrency or (None if options.is_local else "auto")
+    if isinstance(concurrency, int) and most_in_flight is not None:
+        concurrency = min(concurrency, most_in_flight)
     stage = Infer(
         engine=engine,
-        concurrency=options.concurrency or (None if options.is_local else "auto"),
+        concurrency=concurrency,
         ordered=not options.unordered,
         seed_per_row=options.seed_per_row,
         dedupe=options.dedupe,

@@ -16,6 +16,7 @@ import orjson
 from sutro_stream.cli.assembly import ModelEngine, engine_of, prompts_of
 from sutro_stream.cli.messages import complain, say
 from sutro_stream.cli.options import LOCAL_ENGINE, DialectName, RunOptions
+from sutro_stream.cli.process import most_in_flight
 from sutro_stream.cli.signals import Stopped, run_until_signal
 from sutro_stream.errors import ConfigurationError
 from sutro_stream.pipeline.pipeline import Pipeline
@@ -142,6 +143,9 @@ def execute(options: BenchOptions, settings: Settings) -> int:
 
 
 async def _measure(options: BenchOptions, engine: ModelEngine) -> Sequence[Level]:
+    most = options.max_in_flight
+    if not options.is_local:
+        most = most_in_flight(most)
     prompts, instructions = await _prompts(options)
     async with engine:
         say(
@@ -154,7 +158,7 @@ async def _measure(options: BenchOptions, engine: ModelEngine) -> Sequence[Level
             prompts=prompts,
             instructions=instructions,
             seconds=options.seconds,
-            most_in_flight=options.max_in_flight,
+            most_in_flight=most,
             with_auto=not options.no_auto,
         )
         return await sweep(engine, wanted, on_level=lambda level: say(_line(level)))

@@ -20,6 +20,7 @@ from sutro_stream.cli.deploying import asked_of, deployment_of, submission_of
 from sutro_stream.cli.messages import complain, say, warnings_told
 from sutro_stream.cli.options import RunOptions
 from sutro_stream.cli.preview import described, preview
+from sutro_stream.cli.process import most_in_flight
 from sutro_stream.cli.progress import LiveProgress
 from sutro_stream.cli.signals import Stopped, run_until_signal
 from sutro_stream.cli.summary import summary
@@ -99,7 +100,11 @@ def _answering(
         return deployment, asked_of(options) | submission_of(options, deployment)
     prompts, _ = prompts_of(options)
     engine = engine_of(options, settings)
-    return engine, prompts | inference_of(options, engine)
+    most = None
+    if not options.is_local:
+        number = options.concurrency
+        most = most_in_flight(number if isinstance(number, int) else None)
+    return engine, prompts | inference_of(options, engine, most_in_flight=most)
 
 
 async def _answer(

@@ -7,6 +7,9 @@ import gc
 import os
 import sys
 
+from sutro_stream.cli.messages import complain
+from sutro_stream.settings.open_files import most_open_files
+
 # Rows on their way are many small objects that live until they are written, and hardly
 # ever a cycle: looking at them every 700 costs a tenth of what is done for a row.
 _COLLECTION_THRESHOLDS = (50_000, 20, 20)
@@ -21,6 +24,16 @@ _ARROW_ALLOCATOR = "jemalloc" if sys.platform == "linux" else "system"
 # memory that came and went with each of these would cost as much as parsing them.
 _LARGE_BLOCK_BYTES = 3 << 20
 _KEPT_BYTES = 16 << 20
+# What a run has open besides connections: the input, the ledger with its log, the
+# output, what the interpreter and the event loop need: 28 were counted. Of a very low
+# limit a smaller part is reserved.
+_RESERVED_FILES = 64
+_FEWEST_RESERVED = 40
+# A request can have two connections: the one it failed on, and its next one; a late row
+# is asked a second time beside the first.
+_CONNECTIONS_PER_REQUEST = 2
+# As many as `auto` ever has in flight.
+_MOST_AUTO = 1024
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
@@ -37,6 +50,34 @@ def suit_streaming() -> None:
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", _ARROW_ALLOCATOR)
     if sys.platform == "linux":
         _give_large_blocks_back()
+
+
+def most_in_flight(wanted: int | None) -> int:
+    """How many requests in flight this process has files for.
+
+    Raises the process's limit of open files as far as is needed and allowed; where that
+    is not enough, a warning says so.
+
+    Args:
+        wanted: Requests in flight that somebody asked for, at least 1; `None` for as
+            many as `auto` can find.
+
+    Returns:
+        A number of requests, `wanted` at most and at least 1.
+    """
+    wanted = wanted or _MOST_AUTO
+    files = most_open_files(wanted * _CONNECTIONS_PER_REQUEST + _RESERVED_FILES)
+    if files is None:
+        return wanted
+    reserved = min(_RESERVED_FILES, max(_FEWEST_RESERVED, files // 2))
+    most = max(1, files - reserved)
+    if most < wanted:
+        complain(
+            f"at most {most:,} requests are in flight at once instead of {wanted:,}: "
+            f"this process may have only {files:,} files open (see 'ulimit -n')",
+            label="warning",
+        )
+    return min(most, wanted)
 
 
 def _give_large_blocks_back() -> None:

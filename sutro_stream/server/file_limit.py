@@ -1,11 +1,8 @@
-"""How many files, and so connections, this process may have open."""
+"""How many connections there are files for."""
 
 from __future__ import annotations
 
-import sys
-
-if sys.platform != "win32":
-    import resource
+from sutro_stream.settings.open_files import most_open_files
 
 # For the database, the files of jobs, downloads and what engines connect to.
 _RESERVED = 512
@@ -19,13 +16,7 @@ def most_connections(wanted: int) -> int:
 
     Raises this process's own limit of open files as far as is needed and allowed.
     """
-    if sys.platform == "win32":
+    files = most_open_files(wanted * _EACH + _RESERVED)
+    if files is None:
         return wanted
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return wanted
-    enough = wanted * _EACH + _RESERVED
-    if soft < enough:
-        soft = enough if hard == resource.RLIM_INFINITY else min(enough, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return min(wanted, max(_FEWEST, (soft - _RESERVED) // _EACH))
+    return min(wanted, max(_FEWEST, (files - _RESERVED) // _EACH))

@@ -15,7 +15,7 @@ import pytest
 from anyio.abc import Process
 
 from sutro_stream.errors import EngineUnavailableError
-from sutro_stream.testing import chat_server_process
+from sutro_stream.testing import chat_server_process, read_record
 
 BODY = {"model": "any", "messages": [{"role": "user", "content": "hello"}]}
 
@@ -126,3 +126,19 @@ async def test_stops_with_its_parent() -> None:
         await process.stdin.aclose()
         with anyio.fail_after(5):
             assert await process.wait() == 0
+
+
+async def test_what_was_asked_is_on_disk_when_the_server_is_killed(
+    tmp_path: Path,
+) -> None:
+    """And a server that follows it appends to the same record."""
+    record = tmp_path / "asked.jsonl"
+    assert read_record(record) == ()
+    for _ in range(2):
+        async with chat_server_process("--record", str(record)) as server:
+            assert (await ask(server.base_url))[0] == 200
+            os.kill(server.pid, signal.SIGKILL)
+    assert [(each.prompt, each.in_flight) for each in read_record(record)] == [
+        ("hello", 1),
+        ("hello", 1),
+    ]

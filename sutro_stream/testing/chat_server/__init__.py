@@ -26,6 +26,11 @@ from sutro_stream.testing.chat_server.process import (
     ChatServerProcess,
     chat_server_process,
 )
+from sutro_stream.testing.chat_server.recording import (
+    RecordedRequest,
+    read_record,
+    recorded,
+)
 from sutro_stream.testing.chat_server.replies import (
     Cut,
     Fault,
@@ -63,6 +68,7 @@ __all__ = [
     "Hang",
     "HugeBody",
     "LogNormal",
+    "RecordedRequest",
     "Reply",
     "Script",
     "ScriptedChatServer",
@@ -79,6 +85,8 @@ __all__ = [
     "first_of",
     "rate_limited",
     "rate_steps",
+    "read_record",
+    "recorded",
     "slow_share",
     "when",
     "with_latency",

@@ -9,6 +9,7 @@ import pkgutil
 import signal
 import sys
 from functools import partial
+from pathlib import Path
 
 import anyio
 import orjson
@@ -21,6 +22,7 @@ from sutro_stream.testing.chat_server.adversity import (
     slow_share,
 )
 from sutro_stream.testing.chat_server.latency import Constant, Distribution, LogNormal
+from sutro_stream.testing.chat_server.recording import recorded
 from sutro_stream.testing.chat_server.replies import Reply
 from sutro_stream.testing.chat_server.scripts import (
     Script,
@@ -84,6 +86,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--slow-s", type=float, default=8.0, help="latency of these (8)")
     add("--best-in-flight", type=int, help="slow down with more requests in flight")
     add(
+        "--record",
+        type=Path,
+        metavar="FILE",
+        help="append each request's prompt to this file, as a line of JSON",
+    )
+    add(
         "--exit-with-parent",
         action="store_true",
         help="also stop when standard input, a pipe, is closed",
@@ -108,7 +116,8 @@ def _script(options: argparse.Namespace) -> Script:
     if options.fail_first:
         scripts.append(fail_first_attempts(options.fail_first, failure))
     answer = _delayed(_answer(options, failure), options)
-    return first_of(*scripts, answer) if scripts else answer
+    whole = first_of(*scripts, answer) if scripts else answer
+    return whole if options.record is None else recorded(whole, options.record)
 
 
 def _answer(options: argparse.Namespace, failure: Reply) -> Script:
