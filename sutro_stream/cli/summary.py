@@ -16,13 +16,14 @@ MEANINGS: Mapping[ErrorKind, str] = {
     ErrorKind.TRUNCATED: "the answer hit the token limit before it was complete",
     ErrorKind.INVALID_OUTPUT: "the answer does not conform to the output schema",
     ErrorKind.FILTERED: "the endpoint withheld the answer",
+    ErrorKind.PROVIDER_ERROR: "the model ended in an error, by its finish reason",
     ErrorKind.BAD_REPLY: "the endpoint's reply was not a chat completion",
     ErrorKind.TIMEOUT: "no attempt was answered in time",
     ErrorKind.UNREACHABLE: "no attempt got through to the endpoint",
     ErrorKind.RATE_LIMITED: "every attempt met the endpoint's rate limit",
     ErrorKind.SERVER_ERROR: "the last attempt ended in an error of the endpoint",
     ErrorKind.JOB_FAILED: "the deployment's job with this row failed",
-    ErrorKind.NO_ANSWER: "the deployment's job ended without an answer for the row",
+    ErrorKind.NO_ANSWER: "the model, or the deployment's job, ended without an answer",
 }
 
 

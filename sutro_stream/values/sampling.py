@@ -44,6 +44,8 @@ class SamplingParams:
         include_stop_str_in_output: Whether the answer keeps the stop text.
         ignore_eos: Whether to go on after the end-of-text token.
         max_tokens: Most tokens of an answer.
+        max_completion_tokens: The same, with the thinking, under the name that
+            OpenAI's later models know.
         min_tokens: Fewest tokens of an answer.
         logprobs: Alternatives to report for each token; 0 reports the chosen only.
         prompt_logprobs: The same for the prompt's tokens.
@@ -73,6 +75,7 @@ class SamplingParams:
     include_stop_str_in_output: bool | None = None
     ignore_eos: bool | None = None
     max_tokens: _Positive | None = None
+    max_completion_tokens: _Positive | None = None
     min_tokens: _Count | None = None
     logprobs: _Count | None = None
     prompt_logprobs: _Count | None = None
