@@ -12,7 +12,9 @@ from typing import TypeAlias
 
 import click
 
+from sutro_stream.cli.key_command import key_command
 from sutro_stream.cli.options import InputFormat, RunOptions, unescaped
+from sutro_stream.engines.api_keys import ApiKey
 from sutro_stream.engines.chat import ChatEngine
 from sutro_stream.engines.hedging import Hedge
 from sutro_stream.engines.local import LocalEngine
@@ -78,10 +80,16 @@ def engine_of(options: RunOptions, settings: Settings) -> ModelEngine:
     return ChatEngine(
         options.engine,
         options.model,
-        api_key=settings.api_key(options.api_key_env),
+        api_key=_api_key(options, settings),
         dialect=options.dialect or "vllm",
         transport=options.transport or DEFAULT_TRANSPORT,
     )
+
+
+def _api_key(options: RunOptions, settings: Settings) -> ApiKey | None:
+    if options.api_key_command is not None:
+        return key_command(options.api_key_command)
+    return settings.api_key(options.api_key_env)
 
 
 def inference_of(options: RunOptions, engine: ModelEngine) -> Infer:

@@ -44,6 +44,9 @@ def _lines(report: RunReport) -> Iterator[str]:
         f"({report.rows_per_s:,.1f} rows/s)"
     )
     yield f"answered         {report.rows_answered:>10,}"
+    if report.rows_cut:
+        room = "cut off at the token limit; --max-tokens gives more room"
+        yield f"  {'cut':<15}{report.rows_cut:>10,}  {room}"
     yield f"failed           {report.rows_failed:>10,}"
     yield from failure_lines(report.failures)
     if report.rows_kept:

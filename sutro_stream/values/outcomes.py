@@ -144,7 +144,9 @@ class Answer:
     def is_cut(self) -> bool:
         """Whether the model was stopped at the limit of tokens."""
         reason = self.finish_reason
-        return reason is not None and reason.lower() in _CUT_REASONS
+        if reason is None or reason == "stop":
+            return False
+        return reason.lower() in _CUT_REASONS
 
 
 @quick
@@ -165,6 +167,15 @@ class Outcome:
     value: Any = None
     error: RowError | None = None
     attempts: int = 0
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it is a text that was cut off at the limit of tokens."""
+        answer = self.answer
+        if answer is None or self.error is not None or self.value is not None:
+            # What met a schema is whole, whatever the model was stopped by.
+            return False
+        return answer.is_cut
 
 
 @dataclass(frozen=True, slots=True)

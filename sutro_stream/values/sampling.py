@@ -113,9 +113,18 @@ class SamplingParams:
             if (value := getattr(self, field.name)) is not None
         }
 
+    @property
+    def answer_limit(self) -> int | None:
+        """Most tokens of an answer, under whichever name; `None` without a limit."""
+        return self.max_tokens or self.max_completion_tokens
+
     def merged(self, over: SamplingParams) -> SamplingParams:
         """These parameters with those set in `over` on top."""
-        return replace(self, **over.given())
+        below = self
+        if over.answer_limit is not None:
+            # Two names for one limit: endpoints refuse both together.
+            below = replace(self, max_tokens=None, max_completion_tokens=None)
+        return replace(below, **over.given())
 
 
 @cache
