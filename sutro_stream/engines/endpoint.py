@@ -19,7 +19,7 @@ from sutro_stream.engines.address import (
 from sutro_stream.engines.api_keys import ApiKey, KeySource
 from sutro_stream.engines.dialects import DIALECTS, Dialect
 from sutro_stream.engines.endpoint_tokenizer import EndpointTokenizer, has_tokenizer
-from sutro_stream.engines.failures import bad_reply, failure
+from sutro_stream.engines.failures import failure
 from sutro_stream.engines.rate_headers import rate_hint_of
 from sutro_stream.engines.tokenizer import Tokenizer
 from sutro_stream.engines.transports.registry import (
@@ -275,13 +275,14 @@ class EndpointResponder:
                 found = error
             else:
                 return answer if hint is None else replace(answer, rate_hint=hint)
-        name, secrets = self.endpoint.name, self.endpoint.secrets()
-        if found is None:
-            failed = failure(reply, endpoint=name, prompt=prompt, secrets=secrets)
-        else:
-            failed = bad_reply(
-                reply, found, endpoint=name, prompt=prompt, secrets=secrets
-            )
+        endpoint = self.endpoint
+        failed = failure(
+            reply,
+            found,
+            endpoint=endpoint.name,
+            prompt=prompt,
+            secrets=endpoint.secrets(),
+        )
         failed.rate_hint = hint
         raise failed
 

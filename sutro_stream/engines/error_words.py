@@ -13,7 +13,10 @@ from sutro_stream.errors import ProtocolError
 _SHOWN_CHARACTERS = 200
 _SCANNED_CHARACTERS = 2000
 _PAGE_CHARACTERS = 20_000
+_PLAIN_BYTES = 500
+_ANSWER_LIKE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:[\[{\"]|[A-Za-z-]*:)")
 _DEEPEST = 6
+_LEAST_QUOTE = 4
 _REMOVED = "…"
 
 # Names of the text, the most telling first; never those that may hold what was sent.
@@ -55,7 +58,7 @@ _SECRETS = (
     (
         re.compile(
             r"\b(?:sk|pk|rk|gsk|hf|xai|pplx|nvapi|r8|csk|tgp|gh[opsu]|glpat|xox[a-z])"
-            r"[-_][\w*.-]+|\bAIza[\w-]+|\b(?:AKIA|ASIA)[A-Z0-9]{8,}|\S*\*{3,}[^\s,;]*"
+            r"[-_][\w*.-]+|\bAIza[\w-]+|\b(?:AKIA|ASIA)[A-Z0-9]{8,}|[^\s,;]*\*{3,}[\w*-]*"
         ),
         _REMOVED,
     ),
@@ -73,6 +76,21 @@ def error_detail(body: bytes) -> dict[str, Any]:
         return detail_of(load_json(body))
     except ProtocolError:
         return {"message": body[:_PAGE_CHARACTERS].decode("utf-8", "replace")}
+
+
+def detail_beside_answer(body: bytes) -> dict[str, Any]:
+    """The same of a reply of success, of which most may be an answer: left out."""
+    # Answers are JSON, or the lines of a stream, whole or cut; and objects within.
+    if len(body) > _PLAIN_BYTES and not body.lstrip().startswith(b"<"):
+        return {}
+    if _ANSWER_LIKE.match(body) is None:
+        return error_detail(body)
+    try:
+        data = load_json(body)
+    except ProtocolError:
+        return {}
+    detail = {} if isinstance(data, str) else detail_of(data)
+    return {name: it for name, it in detail.items() if not isinstance(it, dict)}
 
 
 def detail_of(data: Any) -> dict[str, Any]:
@@ -168,6 +186,8 @@ def _unless_random(run: re.Match[str]) -> str:
 def _quotes(text: str, prompt: str) -> bool:
     """Whether an endpoint's message repeats a part of the prompt."""
     piece = 16
+    if len(text) < _LEAST_QUOTE:
+        return False
     if len(prompt) <= piece:
         words = re.escape(prompt.strip())
         return bool(words) and re.search(rf"(?<!\w){words}(?!\w)", text) is not None

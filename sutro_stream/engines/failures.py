@@ -8,7 +8,13 @@ from typing import Any
 
 from sutro_stream.engines.advice import advice
 from sutro_stream.engines.completions import ErrorObjectError
-from sutro_stream.engines.error_words import detail_of, error_detail, shown, told
+from sutro_stream.engines.error_words import (
+    detail_beside_answer,
+    detail_of,
+    error_detail,
+    shown,
+    told,
+)
 from sutro_stream.engines.transports.transport import Reply
 from sutro_stream.errors import (
     AuthenticationError,
@@ -71,67 +77,43 @@ _ERRORS = range(400, 600)
 
 
 def failure(
-    reply: Reply, *, endpoint: str, prompt: str, secrets: Sequence[str] = ()
-) -> EngineError:
-    """The error that a reply with a status of its own, no success, stands for.
-
-    Args:
-        reply: The endpoint's reply.
-        endpoint: How messages call it.
-        prompt: The prompt sent, to keep it out of messages that quote it.
-        secrets: What else is kept out of them, a key among it.
-    """
-    return error_for(
-        error_detail(reply.body),
-        status=reply.status,
-        endpoint=endpoint,
-        prompt=prompt,
-        secrets=secrets,
-        retry_after_s=retry_after_s(reply.headers.get("retry-after")),
-    )
-
-
-def bad_reply(
     reply: Reply,
-    found: ProtocolError,
+    found: ProtocolError | None = None,
     *,
     endpoint: str,
     prompt: str,
     secrets: Sequence[str] = (),
 ) -> EngineError:
-    """The error that a reply of success without an answer stands for.
+    """The error that a reply without an answer stands for.
 
-    That of the status that its error object names; else it counts as a 502.
+    With a status of success it is that of the status that its error object names;
+    else it counts as a 502.
 
     Args:
         reply: The endpoint's reply.
-        found: What is wrong with it.
-        endpoint: As for `failure`.
-        prompt: As for `failure`.
-        secrets: As for `failure`.
+        found: What is wrong with a reply of success, `None` for any other.
+        endpoint: How messages call the endpoint.
+        prompt: The prompt sent, to keep it out of messages that quote it.
+        secrets: What else is kept out of them, a key among it.
     """
-    if isinstance(found, ErrorObjectError):
+    status: int | None = reply.status
+    if found is None:
+        detail = error_detail(reply.body)
+    elif isinstance(found, ErrorObjectError):
         detail = detail_of(found.told)
     else:
-        detail = error_detail(reply.body)
-    status = named_status(detail)
-    error = error_for(
+        detail = detail_beside_answer(reply.body)
+    if found is not None:
+        status = named_status(detail)
+    return error_for(
         detail,
         status=status or 502,
         endpoint=endpoint,
         prompt=prompt,
         secrets=secrets,
         retry_after_s=retry_after_s(reply.headers.get("retry-after")),
-        carrier=reply.status,
-    )
-    if status is not None or type(error) is not ServiceError:
-        return error
-    words = shown(told(detail), prompt=prompt, secrets=secrets)
-    return BadReplyError(
-        f"{endpoint} answered HTTP {reply.status} without an answer: {words or found}",
-        status=error.status,
-        code=error.code,
-        retry_after_s=error.retry_after_s,
+        carrier=None if found is None else reply.status,
+        reason=None if status is not None else str(found),
     )
 
 
@@ -144,6 +126,7 @@ def error_for(
     secrets: Sequence[str] = (),
     retry_after_s: float | None = None,
     carrier: int | None = None,
+    reason: str | None = None,
 ) -> EngineError:
     """The error for an endpoint's own error object.
 
@@ -154,10 +137,12 @@ def error_for(
         prompt: As for `failure`.
         secrets: As for `failure`.
         retry_after_s: What the reply asks to wait.
-        carrier: Status of the reply where it is not `status`, `None` where it is.
+        carrier: Status of the reply where it is of success, else `None`.
+        reason: What is wrong with a reply that names no status, else `None`.
     """
     code, text = _code(detail), told(detail)
     words = shown(text, prompt=prompt, secrets=secrets)
+    words = words or reason or shown(code or "", prompt=prompt, secrets=secrets)
     words = f": {words}" if words else ""
     if status in {400, 413, 422, 500, 502} and _is_overflow(detail, code, text):
         return _too_long(detail, text, words)
@@ -167,6 +152,8 @@ def error_for(
         retryable = True if _PASSING.search(text) else None
         then = then or advice(text, param=detail.get("param"))
     says = f"HTTP {status}" if carrier is None else f"HTTP {carrier}, error {status}"
+    if reason is not None and kind is ServiceError:
+        kind, says = BadReplyError, f"HTTP {carrier} without an answer"
     return kind(
         f"{endpoint} answered {says}{words}{then}",
         status=status,
@@ -188,6 +175,8 @@ def _kind(status: int, code: str | None) -> tuple[type[ServiceError], str]:
         return NotFoundError, (
             "; check the base URL (it usually ends in /v1) and the model's name"
         )
+    if 300 <= status < 400:
+        return ServiceError, "; the address has moved: give the one it leads to"
     return (RateLimitedError if status == 429 else ServiceError), ""
 
 

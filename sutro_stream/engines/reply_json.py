@@ -34,7 +34,8 @@ def load_json(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        pass
+        if not body.strip():
+            raise ProtocolError("the reply is empty") from None
     try:
         text = body.decode(json.detect_encoding(body), "replace")
         return json.loads(_ESCAPE.sub(_mended, text), strict=False)
