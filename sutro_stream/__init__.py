@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sutro_stream.engines.local import LocalEngine
     from sutro_stream.errors import (
         AuthenticationError,
+        BadReplyError,
         BudgetExhaustedError,
         ConfigurationError,
         EngineError,
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "AuthenticationError",
+    "BadReplyError",
     "Budget",
     "BudgetExhaustedError",
     "ChatEngine",
@@ -183,6 +185,7 @@ _EXPORTS = {
     "sutro_stream.engines.local": ("LocalEngine",),
     "sutro_stream.errors": (
         "AuthenticationError",
+        "BadReplyError",
         "BudgetExhaustedError",
         "ConfigurationError",
         "EngineError",

@@ -152,10 +152,13 @@ def error_for(
         retryable = True if _PASSING.search(text) else None
         then = then or advice(text, param=detail.get("param"))
     says = f"HTTP {status}" if carrier is None else f"HTTP {carrier}, error {status}"
+    says = f"answered {says}"
+    if status == 401:
+        says = "refused the API key (HTTP 401)"
     if reason is not None and kind is ServiceError:
-        kind, says = BadReplyError, f"HTTP {carrier} without an answer"
+        kind, says = BadReplyError, f"answered HTTP {carrier} without an answer"
     return kind(
-        f"{endpoint} answered {says}{words}{then}",
+        f"{endpoint} {says}{words}{then}",
         status=status,
         code=code,
         retry_after_s=retry_after_s,

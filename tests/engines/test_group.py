@@ -392,7 +392,10 @@ def test_a_group_without_any_endpoint_left_says_why() -> None:
 
 def test_a_row_that_every_endpoint_refuses_gets_the_refusal() -> None:
     """It may be the row's fault: it closes no endpoint, however many come."""
-    engines = [NamedEngine("a", BAD_KEY), NamedEngine("b", NO_MODEL)]
+    engines = [
+        NamedEngine("a", AuthenticationError("wrong key", status=401)),
+        NamedEngine("b", NotFoundError("no such model", status=404)),
+    ]
 
     async def scenario(group: EngineGroup, responder: GroupResponder) -> None:
         for _ in range(20):

@@ -123,7 +123,7 @@ def test_the_first_sentence_of_an_error_is_told(body: Any, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(401, AuthenticationError), (403, AuthenticationError), (404, NotFoundError)],
+    [(403, AuthenticationError), (404, NotFoundError)],
 )
 def test_a_refusal_keeps_the_words_and_claims_nothing(
     status: int, kind: type[EngineError]
