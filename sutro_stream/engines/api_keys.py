@@ -30,11 +30,17 @@ class KeySource:
         """A source that has not been asked."""
         self.key = api_key if isinstance(api_key, str) else None
         self._ask = None if isinstance(api_key, str) else api_key
+        self._before: str | None = None
         self._asking = anyio.Lock()
         self._renewed_s: float | None = None
 
     def __repr__(self) -> str:
         return "<KeySource>"
+
+    @property
+    def known(self) -> tuple[str | None, str | None]:
+        """The key in use and the one before, which messages must not hold either."""
+        return self.key, self._before
 
     async def open(self) -> None:
         """Ask for the key, if it is to be asked for.
@@ -61,7 +67,7 @@ class KeySource:
             is_late = renewed_s is None or now_s - renewed_s >= _LEAST_INTERVAL_S
             if self.key == refused and is_late:
                 try:
-                    self.key = await self._asked(self._ask)
+                    self._before, self.key = refused, await self._asked(self._ask)
                 finally:
                     self._renewed_s = anyio.current_time()
             return self.key != refused

@@ -130,10 +130,10 @@ class EndpointEngine:
                     reply_limit_bytes=self._reply_limit_bytes,
                 ),
             )
-            self._transport = await stack.enter_async_context(transport)
+            await stack.enter_async_context(transport)
             if self._tokenizer is not None:
                 await stack.enter_async_context(self._tokenizer)
-            self._stack = stack.pop_all()
+            self._transport, self._stack = transport, stack.pop_all()
         return self
 
     async def __aexit__(
@@ -208,7 +208,7 @@ class EndpointEngine:
         # Of a header such as `Authorization` the last word alone is one as well.
         words = {word for value in values for word in (value, value.split(" ")[-1])}
         found = [word for word in words if len(word) >= _LEAST_SECRET_CHARACTERS]
-        found += filter(None, [self._keys.key])
+        found += filter(None, self._keys.known)
         return tuple(sorted(found, key=len, reverse=True))
 
 

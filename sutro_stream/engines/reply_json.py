@@ -13,8 +13,6 @@ from sutro_stream.values.outcomes import Usage
 
 # What any model may read or write for one row; sums of it fit a ledger's integers.
 MOST_TOKENS = 10**12
-_INPUT = ("prompt_tokens", "input_tokens")
-_OUTPUT = ("completion_tokens", "output_tokens")
 # An escape of a whole pair, of half of one, and any other: so none is begun within.
 _ESCAPE = re.compile(
     r"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|(?P<half>u[dD][89a-fA-F]\w\w)|.)"
@@ -51,20 +49,22 @@ def usage_of(data: Any) -> Usage | None:
     """The tokens that a reply counts, `None` where it counts none that make sense."""
     if not isinstance(data, dict):
         return None
-    read, written = (
-        next((n for name in names if (n := _count(data.get(name))) is not None), None)
-        for names in (_INPUT, _OUTPUT)
-    )
+    read = _count(data, "prompt_tokens", "input_tokens")
+    written = _count(data, "completion_tokens", "output_tokens")
     if read is None and written is None:
         return None
     details = data.get("prompt_tokens_details")
-    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else 0
+    cached = _count(details, "cached_tokens") if isinstance(details, dict) else 0
     return Usage(
         input_tokens=read or 0, output_tokens=written or 0, cached_tokens=cached or 0
     )
 
 
-def _count(value: Any) -> int | None:
+def _count(data: dict[str, Any], name: str, other: str = "") -> int | None:
+    """The number of tokens under the first name, else under the other one."""
+    value = data.get(name)
+    if value is None:
+        value = data.get(other)
     if isinstance(value, str):
         try:
             value = float(value)

@@ -103,7 +103,10 @@ class Meter:
         """Count a row's final outcome, and its tokens if this run paid for them."""
         if outcome.error is None:
             self.answered += 1
-            self.cut += outcome.is_cut
+            answer = outcome.answer
+            # For every row: most have stopped of themselves.
+            if answer is not None and answer.finish_reason != "stop":
+                self.cut += outcome.is_cut
         else:
             self.failures[outcome.error.kind] += 1
         if not is_paid:

@@ -144,9 +144,7 @@ class Answer:
     def is_cut(self) -> bool:
         """Whether the model was stopped at the limit of tokens."""
         reason = self.finish_reason
-        if reason is None or reason == "stop":
-            return False
-        return reason.lower() in _CUT_REASONS
+        return reason is not None and reason.lower() in _CUT_REASONS
 
 
 @quick
