@@ -100,11 +100,19 @@ def parse_completion(body: bytes) -> Answer:
         return _parse_unusual(body)
     if completion.error:
         return _parse_unusual(body)
-    message, tokens = choice.message, completion.usage
+    message, tokens, usage = choice.message, completion.usage, None
+    if tokens is not None:
+        # As `_usage`, which would be another call for every row.
+        details = tokens.prompt_tokens_details
+        usage = Usage(
+            input_tokens=tokens.prompt_tokens,
+            output_tokens=tokens.completion_tokens,
+            cached_tokens=0 if details is None else details.cached_tokens or 0,
+        )
     return Answer(
         text=message.content or "",
         finish_reason=choice.finish_reason or None,
-        usage=None if tokens is None else _usage(tokens),
+        usage=usage,
         model=completion.model or None,
         reasoning=message.reasoning_content or message.reasoning or None,
         refusal=message.refusal or None,

@@ -106,8 +106,8 @@ def parse_embedding(body: bytes) -> Answer:
     if not isinstance(vector, list) or not vector:
         raise ProtocolError("the reply holds no embedding")
     text = orjson.dumps(vector) if _NUMBERS.issuperset(map(type, vector)) else b"null"
-    # What is written for NaN and infinities.
-    if b"null" in text:
+    # NaN and infinities are written as null, and no number has an n.
+    if b"n" in text:
         raise ProtocolError("the reply's embedding is not a list of numbers")
     return Answer(
         text=text.decode(),
