@@ -12,7 +12,7 @@ from sutro_stream.errors import ProtocolError
 
 _SHOWN_CHARACTERS = 200
 _SCANNED_CHARACTERS = 2000
-_PAGE_CHARACTERS = 20_000
+_PAGE_CHARACTERS = 8_000
 _PLAIN_BYTES = 500
 _ANSWER_LIKE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:[\[{\"]|[A-Za-z-]*:)")
 _DEEPEST = 6
@@ -32,7 +32,8 @@ _MARKUP = re.compile(
     r"\s*<(?:!doctype|\?xml)|<(?:html|head|body|title|h1|error)\b", re.IGNORECASE
 )
 _NOT_TEXT = re.compile(
-    r"<(script|style)\b.*?(?:</\1\s*>|$)|<!--.*?-->|<[^>]*>", re.IGNORECASE | re.DOTALL
+    r"<(script|style)\b.*?(?:</\1\s*>|$)|<!--.*?(?:-->|$)|<[^>]*>",
+    re.IGNORECASE | re.DOTALL,
 )
 _HEADINGS = tuple(
     re.compile(rf"<{tag}\b[^>]*>(.*?)</{tag}", re.IGNORECASE | re.DOTALL)

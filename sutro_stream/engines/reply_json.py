@@ -13,6 +13,8 @@ from sutro_stream.values.outcomes import Usage
 
 # What any model may read or write for one row; sums of it fit a ledger's integers.
 MOST_TOKENS = 10**12
+# What takes orjson a tenth of a second takes the lenient parser some seconds.
+_MOST_LENIENT_BYTES = 8 << 20
 # An escape of a whole pair, of half of one, and any other: so none is begun within.
 _ESCAPE = re.compile(
     r"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|(?P<half>u[dD][89a-fA-F]\w\w)|.)"
@@ -34,6 +36,8 @@ def load_json(body: bytes) -> Any:
     except orjson.JSONDecodeError:
         if not body.strip():
             raise ProtocolError("the reply is empty") from None
+    if len(body) > _MOST_LENIENT_BYTES:
+        raise ProtocolError("the reply is not JSON")
     try:
         text = body.decode(json.detect_encoding(body), "replace")
         return json.loads(_ESCAPE.sub(_mended, text), strict=False)
