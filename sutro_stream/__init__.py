@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sutro_stream.engines.local import LocalEngine
     from sutro_stream.errors import (
         AuthenticationError,
+        BadReplyError,
         BudgetExhaustedError,
         ConfigurationError,
         EngineError,
@@ -93,6 +94,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "AuthenticationError",
+    "BadReplyError",
     "Budget",
     "BudgetExhaustedError",
     "ChatEngine",
@@ -187,6 +189,7 @@ _EXPORTS = {
     "sutro_stream.engines.local": ("LocalEngine",),
     "sutro_stream.errors": (
         "AuthenticationError",
+        "BadReplyError",
         "BudgetExhaustedError",
         "ConfigurationError",
         "EngineError",

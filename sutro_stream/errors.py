@@ -195,6 +195,8 @@ class ServiceError(EngineError):
         status: HTTP status.
         code: The peer's machine-readable reason, `None` when it gave none.
         retry_after_s: Seconds the peer asked to wait, `None` when it did not.
+        retryable: Whether the same request may succeed later, `None` where the
+            status tells.
     """
 
     def __init__(
@@ -204,11 +206,17 @@ class ServiceError(EngineError):
         status: int,
         code: str | None = None,
         retry_after_s: float | None = None,
+        retryable: bool | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.retry_after_s = retry_after_s
+        self.retryable = retryable
+
+
+class BadReplyError(ServiceError):
+    """A reply of success that holds no answer and names no status: taken for a 502."""
 
 
 class RateLimitedError(ServiceError):

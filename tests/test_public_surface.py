@@ -22,6 +22,7 @@ ROOT = Path(ss.__file__).parents[1]
 NAMES = [
     "Answer",
     "AuthenticationError",
+    "BadReplyError",
     "Budget",
     "BudgetExhaustedError",
     "ChatEngine",

@@ -12,7 +12,9 @@ from typing import TypeAlias
 
 import click
 
+from sutro_stream.cli.key_command import key_command
 from sutro_stream.cli.options import InputFormat, RunOptions, unescaped
+from sutro_stream.engines.api_keys import ApiKey
 from sutro_stream.engines.chat import ChatEngine
 from sutro_stream.engines.hedging import Hedge
 from sutro_stream.engines.local import LocalEngine
@@ -78,10 +80,16 @@ def engine_of(options: RunOptions, settings: Settings) -> ModelEngine:
     return ChatEngine(
         options.engine,
         options.model,
-        api_key=settings.api_key(options.api_key_env),
+        api_key=_api_key(options, settings),
         dialect=options.dialect or "vllm",
         transport=options.transport or DEFAULT_TRANSPORT,
     )
+
+
+def _api_key(options: RunOptions, settings: Settings) -> ApiKey | None:
+    if options.api_key_command is not None:
+        return key_command(options.api_key_command)
+    return settings.api_key(options.api_key_env)
 
 
 def inference_of(
@@ -95,16 +103,13 @@ def inference_of(
         most_in_flight: Most requests at once, whatever the options say; `None` for
             no such limit.
     """
-    concurrency = options.concurrency or (None if options.is_local else "auto")
-    if isinstance(concurrency, int) and most_in_flight is not None:
-        concurrency = min(concurrency, most_in_flight)
     stage = Infer(
         engine=engine,
-        concurrency=concurrency,
+        concurrency=options.concurrency or (None if options.is_local else "auto"),
         ordered=not options.unordered,
         seed_per_row=options.seed_per_row,
         dedupe=options.dedupe,
-        limits=_limits(options),
+        limits=_limits(options, most_in_flight),
         hedge=Hedge() if options.hedge else None,
     )
     if options.timeout is not None:
@@ -117,7 +122,7 @@ def inference_of(
     return stage
 
 
-def _limits(options: RunOptions) -> Limits:
+def _limits(options: RunOptions, most_in_flight: int | None) -> Limits:
     given = options.budget_limits
     budget = None
     if given:
@@ -133,6 +138,7 @@ def _limits(options: RunOptions) -> Limits:
         requests_per_minute=options.requests_per_minute,
         tokens_per_minute=options.tokens_per_minute,
         budget=budget,
+        in_flight=most_in_flight,
     )
 
 

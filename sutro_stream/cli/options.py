@@ -50,6 +50,7 @@ class RunOptions:
     dialect: DialectName | None
     transport: TransportName | None
     api_key_env: str | None
+    api_key_command: str | None
     concurrency: int | Literal["auto"] | None
     timeout: float | None
     patience: float | None
@@ -187,6 +188,7 @@ class RunOptions:
             return
         for name, is_given in {
             "--engine": self.engine != LOCAL_ENGINE,
+            "--api-key-command": self.api_key_command is not None,
             "--dialect": self.dialect is not None,
             "--transport": self.transport is not None,
             "--concurrency auto": self.concurrency == "auto",
@@ -224,12 +226,17 @@ class RunOptions:
                 "--dialect": self.dialect,
                 "--transport": self.transport,
                 "--api-key-env": self.api_key_env,
+                "--api-key-command": self.api_key_command,
             }.items():
                 if value is not None:
                     raise click.UsageError(
                         f"{name} is for an endpoint; name it with --engine URL"
                     )
             return
+        if self.api_key_env is not None and self.api_key_command is not None:
+            raise click.UsageError(
+                "--api-key-env and --api-key-command exclude each other"
+            )
         # The value is left out: an address may hold a password or a key.
         if urlsplit(self.engine).scheme not in {"http", "https"}:
             raise click.UsageError(

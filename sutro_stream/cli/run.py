@@ -34,6 +34,7 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
         "deployment",
         "model",
         "api_key_env",
+        "api_key_command",
         "dialect",
         "transport",
         "concurrency",
@@ -206,6 +207,12 @@ budget is spent, or the endpoint answers nobody; 130 interrupted with Ctrl-C."""
     metavar="VARIABLE",
     help="Environment variable that holds the endpoint's key.  "
     f"[default: {API_KEY_VARIABLE}; with --deployment, {DEPLOYMENT_KEY_VARIABLE}]",
+)
+@click.option(
+    "--api-key-command",
+    metavar="COMMAND",
+    help="Command that prints the endpoint's key, run without a shell; run again when "
+    "the endpoint refuses the key.",
 )
 @click.option(
     "--dialect",

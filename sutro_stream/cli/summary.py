@@ -16,13 +16,14 @@ MEANINGS: Mapping[ErrorKind, str] = {
     ErrorKind.TRUNCATED: "the answer hit the token limit before it was complete",
     ErrorKind.INVALID_OUTPUT: "the answer does not conform to the output schema",
     ErrorKind.FILTERED: "the endpoint withheld the answer",
+    ErrorKind.PROVIDER_ERROR: "the model ended in an error, by its finish reason",
     ErrorKind.BAD_REPLY: "the endpoint's reply was not a chat completion",
     ErrorKind.TIMEOUT: "no attempt was answered in time",
     ErrorKind.UNREACHABLE: "no attempt got through to the endpoint",
     ErrorKind.RATE_LIMITED: "every attempt met the endpoint's rate limit",
     ErrorKind.SERVER_ERROR: "the last attempt ended in an error of the endpoint",
     ErrorKind.JOB_FAILED: "the deployment's job with this row failed",
-    ErrorKind.NO_ANSWER: "the deployment's job ended without an answer for the row",
+    ErrorKind.NO_ANSWER: "the model, or the deployment's job, ended without an answer",
 }
 
 
@@ -43,6 +44,9 @@ def _lines(report: RunReport) -> Iterator[str]:
         f"({report.rows_per_s:,.1f} rows/s)"
     )
     yield f"answered         {report.rows_answered:>10,}"
+    if report.rows_cut:
+        room = "cut off at the token limit; --max-tokens gives more room"
+        yield f"  {'cut':<15}{report.rows_cut:>10,}  {room}"
     yield f"failed           {report.rows_failed:>10,}"
     yield from failure_lines(report.failures)
     if report.rows_kept:

@@ -3,43 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import orjson
 
-from sutro_stream.engines.address import (
-    base_address,
-    below,
-    origin,
-    request_headers,
-)
+from sutro_stream.engines.api_keys import ApiKey
 from sutro_stream.engines.completions import parse_completion, parse_events
-from sutro_stream.engines.dialects import DIALECTS, Dialect, request_fields
-from sutro_stream.engines.endpoint_tokenizer import EndpointTokenizer, has_tokenizer
-from sutro_stream.engines.failures import error_for, failure
-from sutro_stream.engines.rate_headers import rate_hint_of
-from sutro_stream.engines.tokenizer import Tokenizer
-from sutro_stream.engines.transports.registry import (
-    DEFAULT_TRANSPORT,
-    TransportName,
-    check_transport,
-    make_transport,
-)
-from sutro_stream.engines.transports.transport import Destination, Reply, Transport
-from sutro_stream.errors import ConfigurationError
+from sutro_stream.engines.dialects import Dialect, request_fields
+from sutro_stream.engines.endpoint import EndpointEngine, EndpointResponder
+from sutro_stream.engines.transports.registry import DEFAULT_TRANSPORT, TransportName
 from sutro_stream.values.instructions import Instructions
-from sutro_stream.values.outcomes import Answer
 
-_DEFAULT_CONCURRENCY = 64
-_CONNECT_TIMEOUT_S = 10.0
 _REPLY_LIMIT_BYTES = 64 << 20
-_STREAM_ERROR_STATUS = 500
 
 
-class ChatEngine:
+class ChatEngine(EndpointEngine):
     """Any OpenAI-compatible chat endpoint: vLLM, SGLang, llama.cpp, hosted.
 
     Connections are pooled and kept alive. One engine serves any number of
@@ -51,7 +29,7 @@ class ChatEngine:
         base_url: str,
         model: str | None = None,
         *,
-        api_key: str | None = None,
+        api_key: ApiKey | None = None,
         dialect: Dialect = "vllm",
         stream: bool = False,
         headers: Mapping[str, str] | None = None,
@@ -64,7 +42,9 @@ class ChatEngine:
             base_url: Address up to and with the version, usually ending in `/v1`.
             model: Model to ask for; wins over the one a Function names. `None`
                 uses the Function's, and leaves the field out when it has none.
-            api_key: Sent as bearer token, `None` for none.
+            api_key: Sent as bearer token, `None` for none. A function, which may be
+                async, is asked for it when the engine is opened, and again when
+                the endpoint refuses it (401, 403).
             dialect: Which sampling parameters the endpoint knows: `"openai"` its
                 official ones, `"vllm"` all (SGLang takes them too), `"llama.cpp"`.
             stream: Ask for streamed replies, for servers that only notice a
@@ -78,99 +58,32 @@ class ChatEngine:
         Raises:
             ConfigurationError: The address is not an http(s) URL, or the key no key.
         """
-        base = base_address(base_url)
-        self._url = below(base, "/chat/completions")
-        if dialect not in DIALECTS:
-            message = f"dialect {dialect!r}: choose one of {', '.join(DIALECTS)}"
-            raise ConfigurationError(message)
-        check_transport(transport)
-        self._model = model
-        self._dialect: Dialect = dialect
+        super().__init__(
+            base_url,
+            model,
+            route="/chat/completions",
+            api_key=api_key,
+            dialect=dialect,
+            headers=headers,
+            transport=transport,
+            reply_limit_bytes=_REPLY_LIMIT_BYTES,
+        )
         self._stream = stream
         self._extra_body = dict(extra_body or {})
-        self._headers = request_headers(base, api_key=api_key, further=headers)
-        self._tokenizer: EndpointTokenizer | None = None
-        if has_tokenizer(dialect):
-            self._tokenizer = EndpointTokenizer(
-                base, dialect=dialect, headers=dict(self._headers), model=model
-            )
-        if dialect == "llama.cpp" and stream:
-            # It closes each connection after a streamed reply, although it
-            # announces the opposite: reusing one fails now and then.
-            self._headers.setdefault("Connection", "close")
-        self._transport_name: TransportName = transport
-        self._transport: Transport | None = None
-        self._stack: AsyncExitStack | None = None
-
-    def __repr__(self) -> str:
-        return f"<ChatEngine {self.name} model={self._model!r}>"
 
     @property
-    def name(self) -> str:
-        """Scheme, host and port of the endpoint."""
-        return origin(self._url)
+    def _closes_connections(self) -> bool:
+        # llama.cpp closes each connection after a streamed reply, although it
+        # announces the opposite: reusing one fails now and then.
+        return self._stream and self._dialect == "llama.cpp"
 
-    @property
-    def default_concurrency(self) -> int:
-        """Requests in flight when the user says nothing."""
-        return _DEFAULT_CONCURRENCY
-
-    async def __aenter__(self) -> Self:
-        """Open the connection pool; no request is sent.
-
-        Raises:
-            ConfigurationError: The engine is open already.
-        """
-        if self._stack is not None:
-            raise ConfigurationError(f"the engine for {self.name} is open already")
-        stack = AsyncExitStack()
-        self._transport = await stack.enter_async_context(
-            make_transport(
-                self._transport_name,
-                Destination(
-                    url=self._url,
-                    headers=self._headers,
-                    connect_timeout_s=_CONNECT_TIMEOUT_S,
-                    reply_limit_bytes=_REPLY_LIMIT_BYTES,
-                ),
-            )
-        )
-        if self._tokenizer is not None:
-            await stack.enter_async_context(self._tokenizer)
-        self._stack = stack
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close all connections."""
-        stack, self._stack, self._transport = self._stack, None, None
-        if stack is not None:
-            await stack.aclose()
-
-    def bind(self, instructions: Instructions) -> ChatResponder:
+    def bind(self, instructions: Instructions) -> EndpointResponder:
         """See `Engine`."""
-        if self._transport is None:
-            raise ConfigurationError(
-                f"the engine for {self.name} is not open; "
-                "use it inside `async with engine:`"
-            )
-        prefix, suffix = self._body_parts(instructions)
-        return ChatResponder(
-            endpoint=self.name,
-            model=self._model or instructions.model,
-            transport=self._transport,
-            stream=self._stream,
-            prefix=prefix,
-            suffix=suffix,
+        return self._responder(
+            self._model or instructions.model,
+            self._body_parts(instructions),
+            parse_events if self._stream else parse_completion,
         )
-
-    def tokenizer(self) -> Tokenizer | None:
-        """See `LendsTokenizer`."""
-        return self._tokenizer
 
     def _body_parts(self, instructions: Instructions) -> tuple[bytes, bytes]:
         """What stands before and after the encoded prompt in every request."""
@@ -196,45 +109,3 @@ class ChatEngine:
             fields |= {"stream": True, "stream_options": {"include_usage": True}}
         rest = orjson.dumps(fields | self._extra_body)
         return prefix, b"}]" + (b"," + rest[1:] if rest != b"{}" else rest[1:])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChatResponder:
-    """`Responder` of a chat endpoint: prepared bytes around each prompt."""
-
-    endpoint: str
-    model: str | None
-    transport: Transport
-    stream: bool
-    prefix: bytes
-    suffix: bytes
-
-    async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:
-        """See `Responder`."""
-        suffix = self.suffix
-        if seed is not None:
-            suffix = b'%b,"seed":%d}' % (suffix[:-1], seed)
-        reply = await self.transport.post(
-            b"".join((self.prefix, orjson.dumps(prompt), suffix))
-        )
-        hint = rate_hint_of(reply)
-        if reply.status != 200:
-            error = failure(reply, endpoint=self.endpoint, prompt=prompt)
-            error.rate_hint = hint
-            raise error
-        if self.stream:
-            answer = self._streamed_answer(reply, prompt)
-        else:
-            answer = parse_completion(reply.body)
-        return answer if hint is None else replace(answer, rate_hint=hint)
-
-    def _streamed_answer(self, reply: Reply, prompt: str) -> Answer:
-        answer, error = parse_events(reply.body)
-        if answer is None:
-            detail = error or {}
-            code = detail.get("code")
-            status = code if isinstance(code, int) else _STREAM_ERROR_STATUS
-            raise error_for(
-                detail, status=status, endpoint=self.endpoint, prompt=prompt
-            )
-        return answer

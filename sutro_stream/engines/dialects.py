@@ -16,6 +16,7 @@ _OPENAI = {
         "temperature",
         "top_p",
         "max_tokens",
+        "max_completion_tokens",
         "stop",
         "seed",
         "presence_penalty",

@@ -33,7 +33,8 @@ class SetAside:
 
     Attributes:
         failures: Failures in a row, without an answer between them, that set it
-            aside; at least 1.
+            aside; at least 1. So many refusals (key, quota, model) of rows that
+            another endpoint answered set it aside for good.
         first_pause_s: Seconds before the first probe; each probe that fails
             doubles the pause. Also how long a 429 without `Retry-After` counts.
         longest_pause_s: Longest pause, in seconds.
@@ -64,14 +65,14 @@ class Blame(Enum):
     """It may be failing."""
     DOWN = "down"
     """It answers nobody."""
-    CLOSED = "closed"
-    """It will never answer us: key, quota, address or model."""
+    REFUSED = "refused"
+    """It is alive, and turns us away: for this row, or for good (key, quota, model)."""
 
 
 def blame(error: EngineError) -> Blame:
     """Whether the row or its endpoint is at fault."""
     if isinstance(error, (AuthenticationError, QuotaError, NotFoundError)):
-        return Blame.CLOSED
+        return Blame.REFUSED
     if isinstance(error, EngineUnavailableError):
         return Blame.DOWN
     if isinstance(error, RateLimitedError):
@@ -152,7 +153,7 @@ class EndpointHealth:
         self._rng = rng
         self._throttled_until_s = -math.inf
         self._ceiling: int | None = None
-        self._streak = 0
+        self._streak = self._refusals = 0
         self._replies = 0
         self._episode = 0
         self._pauses = 0
@@ -188,6 +189,7 @@ class EndpointHealth:
         """Note the answer."""
         self._end(ticket)
         self.answered += 1
+        self._refusals = 0
         self._showed_life(ticket)
 
     def end_failed(self, ticket: Ticket, error: EngineError, *, now_s: float) -> None:
@@ -195,7 +197,7 @@ class EndpointHealth:
         self._end(ticket)
         self.failed += 1
         match blame(error):
-            case Blame.ROW:
+            case Blame.ROW | Blame.REFUSED:
                 self._showed_life(ticket)
             case Blame.THROTTLED:
                 self._showed_life(ticket)
@@ -204,9 +206,13 @@ class EndpointHealth:
                 self._misbehaved(ticket, error, now_s)
             case Blame.DOWN:
                 self._misbehaved(ticket, error, now_s, is_certain=True)
-            case Blame.CLOSED:
-                self.aside_until_s = math.inf
-                self.reason = error
+
+    def turned_away(self, error: EngineError) -> None:
+        """Note that another endpoint has answered what this one refused."""
+        self._refusals += 1
+        if self._refusals >= self._rules.failures:
+            self.aside_until_s = math.inf
+            self.reason = error
 
     def end_dropped(self, ticket: Ticket, *, now_s: float) -> None:
         """Note that the request was cancelled before its reply.

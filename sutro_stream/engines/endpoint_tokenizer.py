@@ -84,6 +84,12 @@ class EndpointTokenizer:
         self._transports: dict[URL, Transport] = {}
         self._stack: AsyncExitStack | None = None
 
+    def use_headers(self, headers: Mapping[str, str]) -> None:
+        """Send these from now on instead of those before."""
+        self._headers = headers
+        for transport in self._transports.values():
+            transport.use_headers(headers)
+
     async def __aenter__(self) -> Self:
         """Open connection pools."""
         stack = AsyncExitStack()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -254,6 +254,7 @@ class GroupResponder:
                     raise
                 errors[ticket.index] = error
             else:
+                self._note_refusals(errors)
                 return _counting(answer, requests)
             ticket = self._next(errors)
         conclusion = self._conclusion([*errors.values()])
@@ -286,11 +287,20 @@ class GroupResponder:
             worst=Standing.ASIDE if is_last_resort else Standing.READY,
         )
 
+    def _note_refusals(self, errors: Mapping[int, EngineError]) -> None:
+        for index, error in errors.items():
+            if blame(error) is Blame.REFUSED:
+                self._endpoints[index].turned_away(error)
+
     def _conclusion(self, errors: Sequence[EngineError]) -> EngineError:
         """The error that tells best what the row should do now."""
         passing = [error for error in errors if not is_fatal(error)]
         if passing:
             return min(passing, key=_wait_s)
+        # All that were asked refuse the row, which may be the row's own fault.
+        refusals = [error for error in errors if blame(error) is Blame.REFUSED]
+        if refusals:
+            return refusals[0]
         if len(self._endpoints) == 1 and errors:
             return errors[0]
         return self._board.closing_error()

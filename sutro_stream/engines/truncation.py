@@ -94,7 +94,7 @@ class _TruncatingEngine:
         return TruncatingResponder(
             self.engine.bind(instructions),
             _Fitting(self.rules, instructions.system_prompt),
-            answer_room=instructions.sampling.max_tokens or self.rules.answer_room,
+            answer_room=instructions.sampling.answer_limit or self.rules.answer_room,
         )
 
 

@@ -23,6 +23,7 @@ class Statistics:
         rows_backing_off: Rows waiting before their next attempt.
         rows_waiting_for_order: Answered rows held back by an earlier one.
         rows_answered: Rows with an answer that passed.
+        rows_cut: Those of them whose text was cut off at the token limit.
         rows_failed: Rows that ended without one; refused rows among them.
         failures: Failed rows by kind.
         retries: Requests beyond the first of their row.
@@ -46,6 +47,7 @@ class Statistics:
     rows_backing_off: int
     rows_waiting_for_order: int
     rows_answered: int
+    rows_cut: int
     rows_failed: int
     failures: Mapping[ErrorKind, int]
     retries: int
@@ -77,6 +79,7 @@ class Meter:
     peak_in_flight: int = 0
     backing_off: int = 0
     answered: int = 0
+    cut: int = 0
     failures: Counter[ErrorKind] = field(default_factory=Counter)
     retries: int = 0
     # Those an engine sent on top; apart, since they are no retries of the policy's.
@@ -104,6 +107,10 @@ class Meter:
         """Count a row's final outcome, and its tokens if this run paid for them."""
         if outcome.error is None:
             self.answered += 1
+            answer = outcome.answer
+            # For every row: most have stopped of themselves.
+            if answer is not None and answer.finish_reason != "stop":
+                self.cut += outcome.is_cut
         else:
             self.failures[outcome.error.kind] += 1
         if not is_paid:
@@ -136,6 +143,7 @@ class Meter:
             rows_backing_off=self.backing_off,
             rows_waiting_for_order=0 if waiting is None else waiting(),
             rows_answered=self.answered,
+            rows_cut=self.cut,
             rows_failed=sum(self.failures.values()),
             failures=dict(self.failures),
             retries=self.retries + self.extra_requests,

@@ -13,7 +13,8 @@ from sutro_stream.errors import (
     TransportError,
 )
 
-_RETRYABLE_STATUSES = frozenset({408, 409, 425, 429})
+# 424: what it depends on has failed; 499: somebody on the way has hung up.
+_RETRYABLE_STATUSES = frozenset({408, 409, 424, 425, 429, 499})
 _SERVER_ERRORS = range(500, 600)
 _NOT_IMPLEMENTED = frozenset({501, 505})
 
@@ -84,6 +85,8 @@ def is_retryable(error: EngineError) -> bool:
     if isinstance(error, TransportError):
         return True
     if isinstance(error, ServiceError):
+        if error.retryable is not None:
+            return error.retryable
         status = error.status
         return status in _RETRYABLE_STATUSES or (
             status in _SERVER_ERRORS and status not in _NOT_IMPLEMENTED

@@ -80,7 +80,7 @@ class _Work:
         """Tokens to keep for an answer where rows are cut to fit."""
         if self.model.kind is ModelKind.EMBEDDING:
             return 0
-        wanted = self.instructions.sampling.max_tokens
+        wanted = self.instructions.sampling.answer_limit
         return wanted or self.model.max_output_tokens or _USUAL_ANSWER_TOKENS
 
 
@@ -266,5 +266,11 @@ def _ending(model: Model, tally: Tally) -> Ending:
         output_tokens=tally.output_tokens,
         cost_usd=price(model, tally.input_tokens, tally.output_tokens),
         answered_by=tally.answered_by,
+        note=_cut_note(tally.cut) if tally.cut else None,
     )
     return Ending(totals=totals, failure=failure)
+
+
+def _cut_note(rows: int) -> str:
+    answers = "1 answer was" if rows == 1 else f"{rows:,} answers were"
+    return f"{answers} cut off at the token limit; max_tokens gives more room"

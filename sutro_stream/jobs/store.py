@@ -39,7 +39,7 @@ class JobTotals:
         cost_usd: Their price.
         estimate_usd: What an estimate job found.
         answered_by: The endpoint's name for the model.
-        note: How these were found, where that needs saying.
+        note: How these were found, or what else of them needs saying.
     """
 
     rows: int | None = None

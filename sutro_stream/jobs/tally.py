@@ -25,6 +25,7 @@ class Tally:
         self.rows = 0
         self.input_tokens = 0
         self.output_tokens = 0
+        self.cut = 0
         self.answered_by: str | None = None
         self.failures: Counter[ErrorKind] = Counter()
 
@@ -63,6 +64,7 @@ class Tally:
             self.failures[error.kind] += 1
             self._reasons.setdefault(error.kind, error)
         elif answer is not None:
+            self.cut += outcome.is_cut
             self.answered_by = answer.model or self.answered_by
             if answer.usage is not None:
                 self.input_tokens += answer.usage.input_tokens

@@ -41,7 +41,7 @@ from sutro_stream.values.outcomes import (
     RowError,
 )
 from sutro_stream.values.prompts import PromptBatch
-from sutro_stream.values.sampling import row_seed
+from sutro_stream.values.sampling import SamplingParams, row_seed
 
 # A straggler 40 times as slow as the median answer holds back about this many
 # rows at the rates of one process (docs/design.md, the window).
@@ -157,7 +157,7 @@ class Infer:
         if self.retry_truncated is None:
             return responder
         sampling, schema = instructions.sampling, instructions.schema
-        room = replace(sampling, max_tokens=self.retry_truncated)
+        room = sampling.merged(SamplingParams(max_tokens=self.retry_truncated))
         return RetryTruncatedResponder(
             responder,
             self.engine.bind(replace(instructions, sampling=room)),
@@ -301,7 +301,7 @@ class ChatWork:
 
     def estimated_tokens(self, task: Task) -> tuple[int, int]:
         """See `Work`: from the prompt's length, and a usual answer."""
-        written = self.instructions.sampling.max_tokens or _USUAL_ANSWER_TOKENS
+        written = self.instructions.sampling.answer_limit or _USUAL_ANSWER_TOKENS
         read = len(task.payload) // _CHARACTERS_PER_TOKEN
         return read, min(written, _USUAL_ANSWER_TOKENS)
 

@@ -33,6 +33,8 @@ class RunReport:
         path: The output file; complete, unless the run is incomplete.
         rows: Rows in it.
         rows_answered: Rows with an answer; without an engine in the pipeline, all.
+        rows_cut: Those of them whose text was cut off at the token limit; more
+            `max_tokens` give it room.
         rows_failed: Rows without one; refused rows among them.
         failures: Failed rows by kind.
         retries: Requests sent beyond the first of their row.
@@ -50,6 +52,7 @@ class RunReport:
     path: Path
     rows: int
     rows_answered: int
+    rows_cut: int = 0
     rows_failed: int
     failures: Mapping[ErrorKind, int]
     retries: int
@@ -90,6 +93,7 @@ def report_of(
         path=path,
         rows=rows,
         rows_answered=statistics.rows_answered if asked else rows,
+        rows_cut=statistics.rows_cut,
         rows_failed=statistics.rows_failed,
         failures=statistics.failures,
         retries=statistics.retries,

@@ -1,10 +1,13 @@
-"""What an answer, or an engine's error, means for a row."""
+"""What an answer, or an engine's error, means for a row: decided here alone."""
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from typing import Any
 
 from sutro_stream.errors import (
+    BadReplyError,
     EngineError,
     InputTooLongError,
     ProtocolError,
@@ -23,6 +26,30 @@ TRUNCATED = RowError(
 )
 """Why an answer that is cut off does not count."""
 
+_FILTERED = RowError(
+    kind=ErrorKind.FILTERED, message="the endpoint withheld the answer"
+)
+_NO_TEXT = RowError(
+    kind=ErrorKind.NO_ANSWER, message="the model ended without writing anything"
+)
+_ONLY_THOUGHT = RowError(
+    kind=ErrorKind.NO_ANSWER, message="the model thought, and wrote no answer"
+)
+_ONLY_CALLS = RowError(
+    kind=ErrorKind.NO_ANSWER, message="the model called a tool instead of answering"
+)
+# Every provider has words of its own for them; Gemini joins several into one.
+_WITHHOLDING = re.compile(
+    r"filter|safety|recitation|prohibited|block|spii|refus|guardrail|sensitive"
+    r"|moderat|language",
+    re.IGNORECASE,
+)
+_BREAKING = re.compile(
+    r"error|abort|fail|cancel|malformed|unexpected|insufficient", re.IGNORECASE
+)
+_CALLING = re.compile(r"tool|function", re.IGNORECASE)
+_SHOWN_CHARACTERS = 40
+
 
 def validate(answer: Answer, schema: OutputSchema | None, *, attempts: int) -> Outcome:
     """Whether an answer is one: complete, not withheld, and of the right form.
@@ -30,22 +57,46 @@ def validate(answer: Answer, schema: OutputSchema | None, *, attempts: int) -> O
     The answer itself is kept unchanged in any case.
     """
     value, error = None, None
-    if answer.refusal is not None or answer.finish_reason == "content_filter":
-        error = RowError(
-            kind=ErrorKind.FILTERED, message="the endpoint withheld the answer"
-        )
-    elif schema is not None:
+    reason, text = answer.finish_reason, answer.text
+    if reason is not None and reason != "stop":
+        error = _verdict(reason)
+    if answer.refusal is not None:
+        error = _FILTERED
+    if error is None and (not text or text.isspace()):
+        error = _nothing(answer)
+    if error is None and schema is not None:
         value, error = _conforming(answer, schema)
-    elif not answer.text and answer.finish_reason == "length":
-        error = TRUNCATED
     return Outcome(answer=answer, value=value, error=error, attempts=attempts)
+
+
+@lru_cache(maxsize=64)
+def _verdict(reason: str) -> RowError | None:
+    """What a finish reason alone says of an answer."""
+    if _WITHHOLDING.search(reason):
+        return _FILTERED
+    if not _BREAKING.search(reason):
+        return None
+    shown = reason if reason.isprintable() else ""
+    return RowError(
+        kind=ErrorKind.PROVIDER_ERROR,
+        message="the model ended in an error instead of an answer (finish reason "
+        f"{shown[:_SHOWN_CHARACTERS]!r})",
+    )
+
+
+def _nothing(answer: Answer) -> RowError:
+    """Why there is no text."""
+    if answer.is_cut:
+        return TRUNCATED
+    if _CALLING.search(answer.finish_reason or ""):
+        return _ONLY_CALLS
+    return _NO_TEXT if answer.reasoning is None else _ONLY_THOUGHT
 
 
 def _conforming(answer: Answer, schema: OutputSchema) -> tuple[Any, RowError | None]:
     value, reason, field = schema.check(answer.text)
     # A number or a word may be cut and still be valid; brackets cannot.
-    cut = answer.finish_reason == "length" and not isinstance(value, (dict, list))
-    if cut:
+    if answer.is_cut and not isinstance(value, (dict, list)):
         return None, TRUNCATED
     if reason is not None:
         kind = ErrorKind.INVALID_OUTPUT
@@ -57,7 +108,7 @@ def error_kind(error: EngineError) -> ErrorKind:
     """How a row's failure is called in results."""
     if isinstance(error, InputTooLongError):
         return ErrorKind.INPUT_TOO_LONG
-    if isinstance(error, ProtocolError):
+    if isinstance(error, (ProtocolError, BadReplyError)):
         return ErrorKind.BAD_REPLY
     if isinstance(error, RequestTimeoutError):
         return ErrorKind.TIMEOUT

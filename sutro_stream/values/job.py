@@ -125,7 +125,8 @@ class Job:
         answered_by: The model that answered, by its endpoint's name for it, `None`
             until known.
         failure: Why it failed, for people; `None` unless it did.
-        note: How its numbers were found where that needs saying, `None` else.
+        note: How its numbers were found, or what else of its answers needs saying;
+            `None` for nothing.
     """
 
     job_id: str

@@ -27,13 +27,15 @@ class ErrorKind(StrEnum):
     INPUT_TOO_LONG = "input_too_long"
     """The prompt exceeds the model's context window."""
     REJECTED = "rejected"
-    """The endpoint refused this request as it is (400, 413, 422)."""
+    """The endpoint refused this request as it is (400, 401, 403, 404, 413, 422)."""
     TRUNCATED = "truncated"
     """The answer hit the token limit before it was complete."""
     INVALID_OUTPUT = "invalid_output"
     """The answer does not conform to the output schema."""
     FILTERED = "filtered"
     """The endpoint withheld the answer (content filter)."""
+    PROVIDER_ERROR = "provider_error"
+    """The model ended in an error instead of an answer, by its finish reason."""
     BAD_REPLY = "bad_reply"
     """The endpoint's reply was not a chat completion."""
     TIMEOUT = "timeout"
@@ -47,7 +49,7 @@ class ErrorKind(StrEnum):
     JOB_FAILED = "job_failed"
     """The job of a deployment that the row was part of failed, or was cancelled."""
     NO_ANSWER = "no_answer"
-    """A deployment's job ended without an answer for the row; it gives no reasons."""
+    """The model ended without a text, or a deployment's job without a reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,18 @@ class RowError:
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.message}"
+
+
+# As OpenAI, Anthropic, Gemini and Mistral call it, in lower case.
+_CUT_REASONS = frozenset(
+    {
+        "length",
+        "max_tokens",
+        "max_output_tokens",
+        "model_length",
+        "model_context_window_exceeded",
+    }
+)
 
 
 @quick
@@ -126,6 +140,12 @@ class Answer:
     truncated_input: bool = field(default=False, compare=False)
     rate_hint: RateHint | None = field(default=None, compare=False)
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the model was stopped at the limit of tokens."""
+        reason = self.finish_reason
+        return reason is not None and reason.lower() in _CUT_REASONS
+
 
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +165,15 @@ class Outcome:
     value: Any = None
     error: RowError | None = None
     attempts: int = 0
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it is a text that was cut off at the limit of tokens."""
+        answer = self.answer
+        if answer is None or self.error is not None or self.value is not None:
+            # What met a schema is whole, whatever the model was stopped by.
+            return False
+        return answer.is_cut
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,8 @@ class SamplingParams:
         include_stop_str_in_output: Whether the answer keeps the stop text.
         ignore_eos: Whether to go on after the end-of-text token.
         max_tokens: Most tokens of an answer.
+        max_completion_tokens: The same, with the thinking, under the name that
+            OpenAI's later models know.
         min_tokens: Fewest tokens of an answer.
         logprobs: Alternatives to report for each token; 0 reports the chosen only.
         prompt_logprobs: The same for the prompt's tokens.
@@ -73,6 +75,7 @@ class SamplingParams:
     include_stop_str_in_output: bool | None = None
     ignore_eos: bool | None = None
     max_tokens: _Positive | None = None
+    max_completion_tokens: _Positive | None = None
     min_tokens: _Count | None = None
     logprobs: _Count | None = None
     prompt_logprobs: _Count | None = None
@@ -110,9 +113,18 @@ class SamplingParams:
             if (value := getattr(self, field.name)) is not None
         }
 
+    @property
+    def answer_limit(self) -> int | None:
+        """Most tokens of an answer, under whichever name; `None` without a limit."""
+        return self.max_tokens or self.max_completion_tokens
+
     def merged(self, over: SamplingParams) -> SamplingParams:
         """These parameters with those set in `over` on top."""
-        return replace(self, **over.given())
+        below = self
+        if over.answer_limit is not None:
+            # Two names for one limit: endpoints refuse both together.
+            below = replace(self, max_tokens=None, max_completion_tokens=None)
+        return replace(below, **over.given())
 
 
 @cache

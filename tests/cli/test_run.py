@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -294,6 +295,19 @@ async def test_the_key_comes_from_the_environment(
             *arguments, "--api-key-env", "OTHER", environment={"OTHER": key}
         )
     assert (usual, named) == (0, 0)
+
+
+async def test_the_key_may_come_from_a_command(run: Run, folder: Path) -> None:
+    """Which is no shell's; one option for the key is enough."""
+    command = f"{sys.executable} -c 'print(\"k-1\")' ; exit 1"
+    async with ScriptedChatServer(api_key="k-1") as server:
+        given = (folder / "rows.csv", "--column", "text", *ask(server))
+        out = ("--output", folder / "out.csv")
+        code, _, _ = await run(*given, *out, "--api-key-command", command)
+        assert code == 0
+    both = ("--api-key-command", command, "--api-key-env", "KEY")
+    code, _, err = await run(*given, *out, "--overwrite", *both)
+    assert (code, "exclude each other" in err) == (2, True)
 
 
 @pytest.mark.parametrize("seeded", [True, False])

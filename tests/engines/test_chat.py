@@ -8,10 +8,11 @@ from typing import Any
 import anyio
 import pytest
 
-from sutro_stream.engines.chat import ChatEngine, ChatResponder
+from sutro_stream.engines.chat import ChatEngine
 from sutro_stream.engines.embeddings import EmbeddingEngine
 from sutro_stream.errors import (
     AuthenticationError,
+    BadReplyError,
     ConfigurationError,
     EngineError,
     EngineUnavailableError,
@@ -300,7 +301,8 @@ async def test_a_reply_without_sense_is_not_an_answer(
 ) -> None:
     """A 200 alone proves nothing."""
     error = await error_of(Reply(fault=GarbageBody(body=body)), stream=stream)
-    assert isinstance(error, ProtocolError)
+    assert isinstance(error, BadReplyError)
+    assert error.status == 502
 
 
 async def test_an_error_inside_a_stream_is_an_error() -> None:
@@ -409,7 +411,7 @@ async def test_a_closed_engine_says_so() -> None:
     """A responder that outlives its engine fails with a reason."""
     async with ScriptedChatServer() as server:
         async with ChatEngine(server.base_url, "m") as engine:
-            responder: ChatResponder = engine.bind(Instructions())
+            responder = engine.bind(Instructions())
         with pytest.raises(EngineUnavailableError, match="closed"):
             await responder.answer("hi")
 

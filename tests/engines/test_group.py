@@ -363,11 +363,11 @@ def test_an_endpoint_that_turns_us_away_is_left_for_good() -> None:
     closed = NamedEngine("closed", BAD_KEY)
 
     async def scenario(group: EngineGroup, responder: GroupResponder) -> None:
-        for _ in range(5):
+        for _ in range(20):
             await responder.answer("hello")
             await anyio.sleep(1000.0)
         member = group.statistics().members[0]
-        assert (member.sent, member.reason) == (1, "wrong key")
+        assert (member.sent, member.reason) == (SetAside().failures, "wrong key")
         assert member.set_aside_until_s == float("inf")
 
     on_group([closed, NamedEngine("good")], scenario)
@@ -376,29 +376,62 @@ def test_an_endpoint_that_turns_us_away_is_left_for_good() -> None:
 def test_a_group_without_any_endpoint_left_says_why() -> None:
     """Each reason, with its endpoint's name; also to calls that come later."""
     engines = [
-        NamedEngine("a", BAD_KEY),
-        NamedEngine("b", NO_MODEL),
-        NamedEngine("c", EngineUnavailableError("died")),
+        NamedEngine("a", EngineUnavailableError("no runtime")),
+        NamedEngine("b", EngineUnavailableError("died")),
     ]
 
     async def scenario(_: EngineGroup, responder: GroupResponder) -> None:
         for _attempt in range(2):
             with pytest.raises(EngineUnavailableError) as caught:
                 await responder.answer("hello")
-            for part in ("a: wrong key", "b: no such model", "c: died"):
+            for part in ("a: no runtime", "b: died"):
                 assert part in str(caught.value)
 
     on_group(engines, scenario)
+
+
+def test_a_row_that_every_endpoint_refuses_gets_the_refusal() -> None:
+    """It may be the row's fault: it closes no endpoint, however many come."""
+    engines = [
+        NamedEngine("a", AuthenticationError("wrong key", status=401)),
+        NamedEngine("b", NotFoundError("no such model", status=404)),
+    ]
+
+    async def scenario(group: EngineGroup, responder: GroupResponder) -> None:
+        for _ in range(20):
+            with pytest.raises((AuthenticationError, NotFoundError)) as caught:
+                await responder.answer("hello")
+            assert caught.value.take_requests() == 2
+        engines[0].error = engines[1].error = None
+        assert (await responder.answer("hello")).text in {"a", "b"}
+        assert all(m.reason is None for m in group.statistics().members)
+
+    on_group(engines, scenario)
+
+
+def test_one_refused_row_closes_no_endpoint() -> None:
+    """Others answer it; answers between refusals begin the count anew."""
+    picky = NamedEngine("picky")
+
+    async def scenario(group: EngineGroup, responder: GroupResponder) -> None:
+        for _ in range(3 * SetAside().failures):
+            picky.error = BAD_KEY
+            await responder.answer("refused")
+            picky.error = None
+            await responder.answer("plain")
+            await responder.answer("plain")
+        assert group.statistics().members[0].reason is None
+
+    on_group([picky, NamedEngine("good")], scenario)
 
 
 def test_the_only_endpoints_error_is_the_groups() -> None:
     """A group of one fails as its engine does."""
 
     async def scenario(_: EngineGroup, responder: GroupResponder) -> None:
-        with pytest.raises(AuthenticationError):
-            await responder.answer("hello")
-        with pytest.raises(EngineUnavailableError, match="a: wrong key"):
-            await responder.answer("hello")
+        for _attempt in range(2 * SetAside().failures):
+            with pytest.raises(AuthenticationError):
+                await responder.answer("hello")
 
     on_group([NamedEngine("a", BAD_KEY)], scenario)
 

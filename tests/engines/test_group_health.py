@@ -161,10 +161,13 @@ def test_an_endpoint_that_is_down_is_set_aside_at_once() -> None:
 def test_an_endpoint_that_turns_us_away_is_set_aside_for_good(
     error: EngineError,
 ) -> None:
-    """Whatever it answers later."""
+    """After refusals in a row of what others answered; whatever it answers later."""
     endpoint = lone()
     early, last = endpoint.begin(0.0), endpoint.begin(0.0)
-    fail(endpoint, 1, error=error)
+    for _ in range(RULES.failures):
+        assert endpoint.standing(0.0) is Standing.READY
+        fail(endpoint, 1, error=error)
+        endpoint.turned_away(error)
     endpoint.end_answered(early)
     endpoint.end_failed(last, FAULT, now_s=0.0)
     assert endpoint.standing(1e9) is Standing.CLOSED

@@ -30,8 +30,8 @@ KEY = "0b7fb9a4-1b4c-4b2e-9a57-3f2f8d1c2a11"
 
 
 def parrot(request: ChatRequest) -> Reply:
-    """Answer with the prompt itself."""
-    return Reply(text=request.prompt)
+    """Answer with the prompt itself; an empty text would be no answer."""
+    return Reply(text=request.prompt or "nothing")
 
 
 async def refused(bench: Any, inputs: Any, **fields: Any) -> ApiError:
@@ -55,7 +55,7 @@ async def test_strings_are_answered_in_their_order(
 
     assert (ended.state, ended.rows, ended.failed_rows) == (JobState.SUCCEEDED, 4, 0)
     assert columns["inputs"] == ["a", "", "3", "true"]
-    assert columns["outputs"] == columns["inputs"]
+    assert columns["outputs"] == ["a", "nothing", "3", "true"]
 
 
 async def test_an_alias_is_answered_by_the_model_behind_it(
@@ -306,7 +306,7 @@ async def test_a_column_of_a_file_behind_an_address_is_asked(
         "rows.parquet", model="m", column_name="text", id_column_name="id"
     )
 
-    assert columns == {"id": [7, 8, 9], "outputs": ["a", "", "c"]}
+    assert columns == {"id": [7, 8, 9], "outputs": ["a", "nothing", "c"]}
     assert ended.rows == 3
 
 

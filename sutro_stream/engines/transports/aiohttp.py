@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
@@ -67,6 +68,12 @@ class AiohttpTransport:
         stack, self._stack, self._session = self._stack, None, None
         if stack is not None:
             await stack.aclose()
+
+    def use_headers(self, headers: Mapping[str, str]) -> None:
+        """See `Transport`."""
+        if self._session is not None:
+            self._session.headers.clear()
+            self._session.headers.update(headers)
 
     async def post(self, body: bytes) -> Reply:
         """See `Transport`."""

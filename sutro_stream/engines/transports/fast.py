@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -83,6 +85,10 @@ class FastTransport:
             connection.close()
         with anyio.move_on_after(_CLOSING_S, shield=True):
             await self._all_closed.wait()
+
+    def use_headers(self, headers: Mapping[str, str]) -> None:
+        """See `Transport`."""
+        self._head = request_head(replace(self._destination, headers=headers))
 
     async def post(self, body: bytes) -> Reply:
         """See `Transport`."""

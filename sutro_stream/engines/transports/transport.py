@@ -88,6 +88,9 @@ class Transport(Protocol):
     ) -> None:
         """Close all connections; requests that are out fail."""
 
+    def use_headers(self, headers: Mapping[str, str]) -> None:
+        """Send these with every request from now on, instead of those before."""
+
     async def post(self, body: bytes) -> Reply:
         """Send one POST and read the whole response.
 
