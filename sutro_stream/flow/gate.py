@@ -15,7 +15,12 @@ from sutro_stream.flow.budget import BudgetMeter
 from sutro_stream.flow.outage import Outage
 from sutro_stream.flow.retry import is_retryable
 from sutro_stream.flow.sharing import Share
-from sutro_stream.flow.throttle import Throttle, ThrottleStatistics, Ticket
+from sutro_stream.flow.throttle import (
+    Throttle,
+    ThrottleStatistics,
+    Ticket,
+    WaitReason,
+)
 from sutro_stream.values.outcomes import Answer
 from sutro_stream.values.rate_hints import RateHint
 
@@ -82,6 +87,10 @@ class Gate:
         # Requests that hang leave no room for others, and are no reason not to probe.
         probe_s = self.outage.wait_s(now_s)
         return None if probe_s is None else max(wait_s or 0.0, probe_s)
+
+    def waits_for(self, now_s: float) -> WaitReason | None:
+        """Whose limit is waited for, `None` where none is."""
+        return None if self._throttle is None else self._throttle.waits_for(now_s)
 
     def spent(self, now_s: float) -> str | None:
         """Why the budget permits no further request, `None` while it does."""

@@ -13,7 +13,12 @@ from dataclasses import replace
 import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
-from sutro_stream.errors import BudgetExhaustedError, EngineError, RequestTimeoutError
+from sutro_stream.errors import (
+    BudgetExhaustedError,
+    EngineError,
+    RequestTimeoutError,
+    StopReason,
+)
 from sutro_stream.flow.backlog import Backlog, Task
 from sutro_stream.flow.batch_memory import BatchMemory
 from sutro_stream.flow.circuit import Circuit, Fate
@@ -23,6 +28,7 @@ from sutro_stream.flow.lanes import Lane, Lanes
 from sutro_stream.flow.meter import Meter
 from sutro_stream.flow.outcome_store import Recording
 from sutro_stream.flow.payloads import DuplicateOf, Payloads, Resolved
+from sutro_stream.flow.throttle import LimitOf
 from sutro_stream.flow.waiting import LONG_WAIT_S, Patience, Waiting, described
 from sutro_stream.flow.window import Window
 from sutro_stream.flow.work import Concluded, PoolConfig, Work, outcome_batches
@@ -503,10 +509,22 @@ class Pool:
                 since_s=max(outage.since_s, self._started_s),
                 until_s=until_s if until_s > now_s else None,
             )
-        return None
+        if self._out or self._gate.is_always_open or not self._has_more():
+            return None
+        reason, wait_s = self._gate.waits_for(now_s), self._gate.wait_s(now_s)
+        if reason is None or wait_s is None or wait_s < LONG_WAIT_S:
+            return None
+        is_given = reason.limit_of is LimitOf.USER
+        return Waiting(
+            reason=reason.text,
+            since_s=now_s,
+            until_s=now_s + wait_s,
+            ends_run=None if is_given else StopReason.LIMIT,
+        )
 
     def _wait_told(self, now_s: float) -> str | None:
         waiting = self._waiting(now_s)
-        if waiting is None or now_s - waiting.since_s < LONG_WAIT_S:
+        is_long = waiting is not None and waiting.is_long(now_s)
+        if waiting is None or not is_long:
             return None
         return described(waiting, now_s)

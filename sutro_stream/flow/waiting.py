@@ -31,6 +31,11 @@ class Waiting:
     until_s: float | None = None
     ends_run: StopReason | None = StopReason.OUTAGE
 
+    def is_long(self, now_s: float) -> bool:
+        """Whether people should know of it."""
+        left_s = (self.until_s or now_s) - now_s
+        return max(left_s, now_s - self.since_s) >= LONG_WAIT_S
+
 
 class Patience:
     """Tells of long waits in the log, and ends the run when one is too long.
@@ -60,11 +65,7 @@ class Patience:
                 _LOG.warning("going on; waited for %s for %s", told.reason, lasted)
             self._told = None
             return
-        if told is None and now_s + LONG_WAIT_S <= (waiting.until_s or 0.0):
-            left = clock((waiting.until_s or 0.0) - now_s)
-            _LOG.warning("waiting for %s, for another %s", waiting.reason, left)
-            self._told = waiting
-        elif told is None and now_s - waiting.since_s >= LONG_WAIT_S:
+        if told is None and waiting.is_long(now_s):
             _LOG.warning("waiting for %s", described(waiting, now_s))
             self._told = waiting
         if waiting.ends_run is not None and self._patience_s is not None:
@@ -92,9 +93,11 @@ class Patience:
 
 def described(waiting: Waiting, now_s: float) -> str:
     """The wait in words, as in "the endpoint (HTTP 503) for 0:42"."""
-    text = f"{waiting.reason} for {clock(now_s - waiting.since_s)}"
+    text, waited_s = waiting.reason, now_s - waiting.since_s
+    if waited_s >= 1.0:
+        text += f" for {clock(waited_s)}"
     if waiting.until_s is not None and waiting.until_s > now_s:
-        text += f", another {clock(waiting.until_s - now_s)} to go"
+        text += f", {clock(waiting.until_s - now_s)} to go"
     return text
 
 
