@@ -19,6 +19,7 @@ from sutro_stream.engines.address import (
 from sutro_stream.engines.completions import parse_completion, parse_events
 from sutro_stream.engines.dialects import DIALECTS, Dialect, request_fields
 from sutro_stream.engines.endpoint_tokenizer import EndpointTokenizer, has_tokenizer
+from sutro_stream.engines.engine import further_fields
 from sutro_stream.engines.failures import error_for, failure
 from sutro_stream.engines.rate_headers import rate_hint_of
 from sutro_stream.engines.tokenizer import Tokenizer
@@ -166,6 +167,7 @@ class ChatEngine:
             stream=self._stream,
             prefix=prefix,
             suffix=suffix,
+            identity=further_fields(self._extra_body),
         )
 
     def tokenizer(self) -> Tokenizer | None:
@@ -208,6 +210,7 @@ class ChatResponder:
     stream: bool
     prefix: bytes
     suffix: bytes
+    identity: Mapping[str, str]
 
     async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:
         """See `Responder`."""

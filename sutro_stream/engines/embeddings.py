@@ -18,6 +18,7 @@ from sutro_stream.engines.address import (
 )
 from sutro_stream.engines.dialects import DIALECTS, Dialect
 from sutro_stream.engines.endpoint_tokenizer import EndpointTokenizer, has_tokenizer
+from sutro_stream.engines.engine import further_fields
 from sutro_stream.engines.failures import failure
 from sutro_stream.engines.rate_headers import rate_hint_of
 from sutro_stream.engines.tokenizer import Tokenizer
@@ -174,6 +175,7 @@ class EmbeddingEngine:
             model=model,
             transport=self._transport,
             prefix=orjson.dumps(fields)[:-1] + b',"input":',
+            identity=further_fields(self._fields),
         )
 
     def tokenizer(self) -> Tokenizer | None:
@@ -189,6 +191,7 @@ class EmbeddingResponder:
     model: str | None
     transport: Transport
     prefix: bytes
+    identity: Mapping[str, str]
 
     async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:  # noqa: ARG002
         """See `Responder`; a vector has no use for a seed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -17,7 +18,7 @@ from sutro_stream.engines.embedded_model import (
     require_runtime,
 )
 from sutro_stream.engines.embeddings import EmbeddingEngine
-from sutro_stream.engines.engine import Responder
+from sutro_stream.engines.engine import Responder, request_identity
 from sutro_stream.engines.local_process import (
     LocalServer,
     ServerSettings,
@@ -211,6 +212,11 @@ class LocalResponder:
     def model(self) -> str | None:
         """See `Responder`."""
         return self.client.model
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """See `IdentifiesRequests`."""
+        return request_identity(self.client)
 
     async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:
         """See `Responder`."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from sutro_stream.engines.engine import Responder
+from sutro_stream.engines.engine import Responder, request_identity
 from sutro_stream.errors import EngineError
 from sutro_stream.values.outcomes import Answer, Usage
 
@@ -31,6 +31,11 @@ class RetryTruncatedResponder:
     def model(self) -> str | None:
         """See `Responder`."""
         return self.first.model
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """See `IdentifiesRequests`."""
+        return request_identity(self.first)
 
     async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:
         """See `Responder`; an error of the second request is raised."""
