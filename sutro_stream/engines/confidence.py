@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from json import JSONDecodeError, JSONDecoder
 from types import TracebackType
 from typing import Any, Self
 
-from sutro_stream.engines.engine import Engine, Responder, request_identity
+from sutro_stream.engines.engine import Engine
+from sutro_stream.engines.wrapper import ResponderWrapper
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.outcomes import Answer, TokenLogprob
 from sutro_stream.values.sampling import SamplingParams
@@ -153,22 +154,11 @@ class _ScoringEngine:
         return ScoringResponder(responder=self.engine.bind(asked), field=field)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoringResponder:
+@dataclass(frozen=True, slots=True)
+class ScoringResponder(ResponderWrapper):
     """`Responder` that keeps the alternatives of one field's tokens."""
 
-    responder: Responder
     field: str | None
-
-    @property
-    def model(self) -> str | None:
-        """See `Responder`."""
-        return self.responder.model
-
-    @property
-    def identity(self) -> Mapping[str, str]:
-        """See `IdentifiesRequests`."""
-        return request_identity(self.responder)
 
     async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:
         """See `Responder`."""
