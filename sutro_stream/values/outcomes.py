@@ -50,6 +50,18 @@ class ErrorKind(StrEnum):
     """A deployment's job ended without an answer for the row; it gives no reasons."""
 
 
+TRANSPORT_FAILURES = frozenset(
+    {
+        ErrorKind.BAD_REPLY,
+        ErrorKind.TIMEOUT,
+        ErrorKind.UNREACHABLE,
+        ErrorKind.RATE_LIMITED,
+        ErrorKind.SERVER_ERROR,
+    }
+)
+"""What another attempt may cure: a later run asks such rows again."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowError:
     """The reason a row failed.
