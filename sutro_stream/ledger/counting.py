@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sutro_stream.ledger.database import DAMAGE, notes
+from sutro_stream.ledger.additions import DAMAGE, notes
 from sutro_stream.ledger.summary import LedgerStatistics
 from sutro_stream.values.outcomes import ErrorKind
 

@@ -28,8 +28,6 @@ from sutro_stream.errors import (
 _LOG = logging.getLogger(__name__)
 
 FORMAT = 1
-# Names of notes.
-DAMAGE, OUTPUT = "damage", "output"
 _APPLICATION_ID = 0x5375_7472  # "Sutr", at byte 68 of the file
 _MAGIC = b"SQLite format 3\0"
 
@@ -85,21 +83,6 @@ CREATE TABLE frames (                     -- of the file of input rows
     length INTEGER NOT NULL,
     checksum INTEGER NOT NULL
 );
-"""
-
-# Ledgers of earlier versions get these when a run opens them.
-_LATER_TABLES = """
-CREATE TABLE IF NOT EXISTS notes (        -- of damage, and of the output
-    name TEXT NOT NULL,
-    value TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS reusable (     -- answers of rows of another input
-    digest INTEGER NOT NULL,
-    idx INTEGER NOT NULL,
-    checksum INTEGER NOT NULL,
-    body BLOB NOT NULL
-);
-CREATE UNIQUE INDEX IF NOT EXISTS reusable_prompts ON reusable (digest, idx);
 """
 
 
@@ -330,22 +313,6 @@ def damaged(path: Path, reason: str) -> StoreDamagedError:
         f"export {path} -o FILE' and start afresh with --restart"
     )
     return StoreDamagedError(message, path=str(path))
-
-
-def upgrade(connection: sqlite3.Connection) -> None:
-    """Add the tables that ledgers of earlier versions do not have."""
-    for statement in _LATER_TABLES.strip().split(";\n"):
-        connection.execute(statement)
-
-
-def notes(connection: sqlite3.Connection, name: str) -> list[str]:
-    """What was noted under a name, oldest first."""
-    if not connection.execute("PRAGMA table_info(notes)").fetchall():
-        return []
-    found = connection.execute(
-        "SELECT value FROM notes WHERE name = ? ORDER BY rowid", (name,)
-    )
-    return [value for (value,) in found]
 
 
 def initialize(path: Path, parts: Mapping[str, str]) -> None:

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import IO
 
 from sutro_stream.errors import ConfigurationError, SourceError, StoreError
+from sutro_stream.ledger.additions import OUTPUT, notes
 from sutro_stream.ledger.counting import Totals, count, in_flight_calls
 from sutro_stream.ledger.database import (
-    OUTPUT,
     Files,
     connect,
     connect_to_look,
-    notes,
     snapshot,
     store_errors,
 )

@@ -14,19 +14,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
+from sutro_stream.ledger.additions import DAMAGE, OUTPUT
 from sutro_stream.ledger.counting import (
     Totals,
     count,
     in_flight_blob,
     in_flight_calls,
 )
-from sutro_stream.ledger.database import (
-    DAMAGE,
-    OUTPUT,
-    Files,
-    store_errors,
-    transaction,
-)
+from sutro_stream.ledger.database import Files, store_errors, transaction
 from sutro_stream.ledger.opening import now
 from sutro_stream.ledger.segments import (
     damage,

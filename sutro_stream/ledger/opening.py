@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from sutro_stream.errors import WorkChangedError
+from sutro_stream.ledger.additions import upgrade
 from sutro_stream.ledger.counting import Totals, count, in_flight_calls
 from sutro_stream.ledger.database import (
     Files,
@@ -18,7 +19,6 @@ from sutro_stream.ledger.database import (
     no_ledger,
     store_errors,
     transaction,
-    upgrade,
 )
 from sutro_stream.ledger.identity import WorkIdentity
 from sutro_stream.values.outcomes import TRANSPORT_FAILURES, ErrorKind
