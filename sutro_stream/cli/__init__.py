@@ -12,6 +12,7 @@ from sutro_stream.cli.functions import functions
 from sutro_stream.cli.jobs import jobs
 from sutro_stream.cli.keys import keys
 from sutro_stream.cli.ledger import ledger
+from sutro_stream.cli.log_lines import warnings_to_stderr
 from sutro_stream.cli.messages import complain, prepare_streams
 from sutro_stream.cli.process import suit_streaming
 from sutro_stream.cli.run import run
@@ -64,12 +65,13 @@ def main(
     prepare_streams()
     suit_streaming()
     try:
-        code = commands.main(
-            args=arguments,
-            prog_name=_PROGRAM,
-            standalone_mode=False,
-            obj=Settings.load(environment),
-        )
+        with warnings_to_stderr():
+            code = commands.main(
+                args=arguments,
+                prog_name=_PROGRAM,
+                standalone_mode=False,
+                obj=Settings.load(environment),
+            )
     except click.exceptions.NoArgsIsHelpError as error:
         complain(error.format_message(), label=None)
         return error.exit_code

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from sutro_stream.cli.assembly import engine_of, inference_of, prompts_of
 from sutro_stream.cli.deploying import asked_of, deployment_of, submission_of
-from sutro_stream.cli.messages import complain, say, warnings_told
+from sutro_stream.cli.messages import complain, say
 from sutro_stream.cli.options import RunOptions
 from sutro_stream.cli.preview import described, preview
 from sutro_stream.cli.process import most_in_flight
@@ -26,14 +26,16 @@ from sutro_stream.cli.signals import Stopped, run_until_signal
 from sutro_stream.cli.summary import summary
 from sutro_stream.engines.dialects import request_fields
 from sutro_stream.errors import ConfigurationError, EngineError
+from sutro_stream.ledger.inspection import inspect, made_output
 from sutro_stream.ledger.ledger import OpenMode
+from sutro_stream.ledger.store import sweep
 from sutro_stream.pipeline.pipeline import Pipeline
 from sutro_stream.pipeline.report import RunReport, RunStatus
 from sutro_stream.settings import Settings
 from sutro_stream.sinks.formats import sink_for
 from sutro_stream.sinks.sink import Sink
 from sutro_stream.values.instructions import Instructions
-from sutro_stream.values.outcomes import Result
+from sutro_stream.values.outcomes import TRANSPORT_FAILURES, Result
 
 _DONE, _NOTHING_ANSWERED, _STOPPED = 0, 1, 3
 
@@ -55,17 +57,20 @@ def execute(options: RunOptions, settings: Settings) -> int:
     sink = sink_for(output, options.kept_columns)
     answering, answered = _answering(options, settings)
     pipeline = answered | sink
+    ledger = pipeline.ledger_path
+    was_made = _is_made_already(options, output, ledger)
+    if was_made and not ledger.exists():
+        # Its removal was cut short, and nothing else.
+        sweep(ledger)
+        return _say_complete(output, quiet=options.quiet)
     call = partial(
         pipeline.run,
         mode=_mode(options, pipeline.ledger_path),
-        keep_ledger=options.keep_ledger,
+        keep_ledger=options.keep_ledger or (was_made and _is_kept(ledger)),
         failures_to=_failures_sink(options),
     )
     before = _state(output)
-    with (
-        _progress(quiet=options.quiet) as progress,
-        warnings_told(None if progress is None else progress.tell),
-    ):
+    with _progress(quiet=options.quiet) as progress:
         update = None if progress is None else progress.update
         try:
             ending = run_until_signal(
@@ -88,7 +93,38 @@ def execute(options: RunOptions, settings: Settings) -> int:
             label=None,
         )
         return _STOPPED
-    return _report(ending, quiet=options.quiet)
+    code = _report(ending, quiet=options.quiet)
+    is_same = ending.rows_kept == ending.rows and not ending.rows_to_ask_again
+    if was_made and is_same and code == _DONE:
+        return _say_complete(output, quiet=options.quiet)
+    return code
+
+
+def _is_made_already(options: RunOptions, output: Path, ledger: Path) -> bool:
+    """Whether the output is there, and made from the ledger that is there.
+
+    Raises:
+        ConfigurationError: It is there, is something else, and is to stay.
+    """
+    if not output.is_file():
+        return False
+    is_own = made_output(ledger, output)
+    if options.must_be_new and not is_own and not options.reuse:
+        raise options.exists_already()
+    return is_own
+
+
+def _is_kept(ledger: Path) -> bool:
+    """Whether a ledger stayed because somebody wanted it to."""
+    found = inspect(ledger)
+    failed = found.statistics.failed
+    return found.is_finished and not TRANSPORT_FAILURES & failed.keys()
+
+
+def _say_complete(output: Path, *, quiet: bool) -> int:
+    if not quiet:
+        say(f"{output} was complete already")
+    return _DONE
 
 
 def _answering(
@@ -118,6 +154,8 @@ async def _answer(
 def _mode(options: RunOptions, ledger: Path) -> OpenMode:
     if options.restart:
         return OpenMode.RESTART
+    if options.reuse:
+        return OpenMode.REUSE
     if not options.retry_failed:
         return OpenMode.RESUME
     if not ledger.exists():

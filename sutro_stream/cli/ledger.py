@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sutro_stream.ledger.summary import LedgerSummary
 
 _AGREES, _DIFFERS = 0, 1
+_MOST_TOLD = 20
 
 
 @click.group()
@@ -32,7 +33,9 @@ def show(file: Path, input_price: float | None, output_price: float | None) -> i
     from sutro_stream.ledger.inspection import inspect  # noqa: PLC0415
 
     prices = (input_price, output_price)
-    say("\n".join(_lines(inspect(file), prices)))
+    summary = inspect(file)
+    say("\n".join(_lines(summary, prices)))
+    _tell_damages(summary.damages)
     return _AGREES
 
 
@@ -52,6 +55,42 @@ def verify(file: Path, output: Path) -> int:
     return _DIFFERS if problems else _AGREES
 
 
+@ledger.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    metavar="OUT",
+    required=True,
+    help="Where they go: .parquet, .csv or .jsonl.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
+def export(file: Path, output: Path, *, overwrite: bool) -> int:
+    """Write what the ledger FILE has to OUT: input columns, answers, errors.
+
+    From any ledger: of an unfinished run or a finished one, beside a run that is
+    writing, and from one that is damaged. What could not be read is told on stderr;
+    the rest is written, and the exit code is 0. Rows without an outcome are left out.
+    """
+    from sutro_stream.cli.exporting import export_to  # noqa: PLC0415
+    from sutro_stream.cli.messages import say  # noqa: PLC0415
+
+    found = export_to(file, output, overwrite=overwrite)
+    _tell_damages(found.damages)
+    say(f"{found.rows:,} rows, {found.answered:,} of them answered, are in {output}")
+    return _AGREES
+
+
+def _tell_damages(damages: Sequence[str]) -> None:
+    from sutro_stream.cli.messages import complain  # noqa: PLC0415
+
+    for text in damages[:_MOST_TOLD]:
+        complain(f"damaged: {text}", label="warning")
+    if len(damages) > _MOST_TOLD:
+        complain(f"{len(damages) - _MOST_TOLD:,} more damaged places", label="warning")
+
+
 def _lines(
     summary: LedgerSummary, prices: tuple[float | None, float | None]
 ) -> Iterator[str]:
@@ -65,6 +104,8 @@ def _lines(
         yield f"  {kind:<15}{count:>12,}"
     if seen.shared:
         yield f"calls saved      {seen.shared:>12,}"
+    if seen.damaged:
+        yield f"damaged places   {seen.damaged:>12,}"
     yield f"calls            {seen.calls:>12,}"
     yield f"retries          {seen.retries:>12,}"
     yield f"paid again       {seen.calls_repeated:>12,}"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
-from sutro_stream.cli.messages import printable
+from sutro_stream.cli.messages import complain, printable
 
 LogFormat: TypeAlias = Literal["plain", "json"]
 
@@ -58,6 +60,26 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             event["traceback"] = self.formatException(record.exc_info)
         return json.dumps(event, default=str)
+
+
+class _Complaints(logging.Handler):
+    """Prints warnings as the command's own messages."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one."""
+        complain(record.getMessage(), label=record.levelname.lower())
+
+
+@contextmanager
+def warnings_to_stderr() -> Iterator[None]:
+    """Print what the package warns of inside, unless its log goes somewhere else."""
+    logger = logging.getLogger(_LOGGER)
+    handler = _Complaints(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def log_to_stderr(log_format: LogFormat, *, requests: bool) -> None:

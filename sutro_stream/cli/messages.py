@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import io
-import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TextIO
 
 _MINUTE_S = 60
@@ -34,33 +31,6 @@ def say(text: str) -> None:
 def complain(text: str, *, label: str | None = "error") -> None:
     """Print one message on stderr, `label` before it."""
     _write(sys.stderr, printable(text if label is None else f"{label}: {text}"))
-
-
-class _Told(logging.Handler):
-    """Hands on what the library has to say."""
-
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        super().__init__(logging.WARNING)
-        self._tell = tell
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._tell(record.getMessage())
-
-
-@contextmanager
-def warnings_told(tell: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Tell the person what the library warns of, while the context is entered.
-
-    Args:
-        tell: How, `None` for lines on stderr.
-    """
-    handler = _Told(tell or (lambda text: complain(text, label="warning")))
-    logger = logging.getLogger("sutro_stream")
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
 
 
 def printable(text: str) -> str:

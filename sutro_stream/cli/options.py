@@ -60,6 +60,7 @@ class RunOptions:
     dedupe: bool
     restart: bool
     retry_failed: bool
+    reuse: bool
     keep_ledger: bool
     failures_to: Path | None
     requests_per_minute: float | None
@@ -200,6 +201,7 @@ class RunOptions:
             "--requests-per-minute": self.requests_per_minute is not None,
             "--tokens-per-minute": self.tokens_per_minute is not None,
             "--budget": bool(self.budget),
+            "--reuse": self.reuse,
         }.items():
             if is_given:
                 raise click.UsageError(
@@ -252,15 +254,36 @@ class RunOptions:
             return
         if any(_is_same_file(output, path) for path in self.inputs):
             raise ConfigurationError(f"{output}: the output is the input")
-        if self.restart and self.retry_failed:
-            raise click.UsageError("--restart and --retry-failed exclude each other")
+        modes = {
+            "--restart": self.restart,
+            "--retry-failed": self.retry_failed,
+            "--reuse": self.reuse,
+        }
+        given = [name for name, is_given in modes.items() if is_given]
+        if len(given) > 1:
+            raise click.UsageError(f"{' and '.join(given)} exclude each other")
         if self.failures_to is not None and self.failures_to == output:
             raise ConfigurationError(f"{output}: the output is the file of failures")
-        replaces = self.overwrite or self.retry_failed
-        if not self.dry_run and not replaces and output.is_file():
-            raise ConfigurationError(
-                f"{output} exists already; choose another name, or add --overwrite"
-            )
+        if self.must_be_new and not self.restart and self._has_ledger(output):
+            # It may be what this command has made, or may replace.
+            return
+        if self.must_be_new and output.is_file():
+            raise self.exists_already()
+
+    @property
+    def must_be_new(self) -> bool:
+        """Whether an output that is there is not to be replaced."""
+        return not (self.dry_run or self.overwrite or self.retry_failed)
+
+    def exists_already(self) -> ConfigurationError:
+        """The error for an output that must not be replaced."""
+        return ConfigurationError(
+            f"{self.output} exists already; choose another name, or add --overwrite"
+        )
+
+    def _has_ledger(self, output: Path) -> bool:
+        names = (f"{output.name}.ledger", f"{output.name}.ledger-gone")
+        return any(output.with_name(name).exists() for name in names)
 
 
 def unescaped(text: str) -> str:

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sutro_stream.cli.messages import duration, printable
+from sutro_stream.cli.messages import duration
 from sutro_stream.flow.meter import Statistics
 
 _PACE_WINDOW_S = 10.0
@@ -93,10 +93,6 @@ class LiveProgress:
     ) -> None:
         """Remove it from the screen."""
         self._live.stop()
-
-    def tell(self, text: str) -> None:
-        """Print a line above the display."""
-        self._live.console.print(f"warning: {printable(text)}", markup=False)
 
     def update(self, seen: Statistics) -> None:
         """Draw the run's counters."""

@@ -54,7 +54,7 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
     ),
     "Input": ("format", "limit", "delimiter", "encoding", "empty"),
     "Output": ("output", "failures_to", "overwrite", "columns", "unordered", "quiet"),
-    "Going on": ("restart", "retry_failed", "keep_ledger"),
+    "Going on": ("restart", "retry_failed", "reuse", "keep_ledger"),
     "Trying out": ("dry_run", "show"),
 }
 
@@ -346,6 +346,12 @@ budget is spent, or the endpoint answers nobody; 130 interrupted with Ctrl-C."""
     "ledger.",
 )
 @click.option(
+    "--reuse",
+    is_flag=True,
+    help="The input changed: rows with a prompt that was answered keep their answer, "
+    "the others are asked. Needs the ledger of an unfinished run, or a kept one.",
+)
+@click.option(
     "--keep-ledger",
     is_flag=True,
     help="Keep OUTPUT.ledger when the output is complete.",
@@ -375,7 +381,9 @@ def run(settings: Settings, /, **values: Any) -> int:
     column `output`, and with the reason in the column `error` where it failed.
 
     A run that was interrupted, by whatever, goes on when the same command is given
-    again: until the output is complete, OUTPUT.ledger keeps what was answered.
+    again: until the output is complete, OUTPUT.ledger keeps what was answered. It
+    stays as well while rows are left that failed on the way to the endpoint and
+    back: the same command asks these again.
     """
     options = RunOptions(**values)
     options.check()

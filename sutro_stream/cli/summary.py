@@ -49,6 +49,11 @@ def _lines(report: RunReport) -> Iterator[str]:
         yield f"  {'cut':<15}{report.rows_cut:>10,}  {room}"
     yield f"failed           {report.rows_failed:>10,}"
     yield from failure_lines(report.failures)
+    if report.rows_to_ask_again:
+        yield (
+            f"to ask again     {report.rows_to_ask_again:>10,}  "
+            "by the same command; the ledger is kept for it"
+        )
     if report.rows_kept:
         yield f"kept             {report.rows_kept:>10,}  from the run before"
     if report.rows_shared:

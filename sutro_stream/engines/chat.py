@@ -83,6 +83,7 @@ class ChatEngine(EndpointEngine):
             self._model or instructions.model,
             self._body_parts(instructions),
             parse_events if self._stream else parse_completion,
+            further=self._extra_body,
         )
 
     def _body_parts(self, instructions: Instructions) -> tuple[bytes, bytes]:

@@ -18,7 +18,8 @@ from json import JSONDecodeError, JSONDecoder
 from types import TracebackType
 from typing import Any, Self
 
-from sutro_stream.engines.engine import Engine, Responder
+from sutro_stream.engines.engine import Engine
+from sutro_stream.engines.wrapper import ResponderWrapper
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.outcomes import Answer, TokenLogprob
 from sutro_stream.values.sampling import SamplingParams
@@ -153,17 +154,11 @@ class _ScoringEngine:
         return ScoringResponder(responder=self.engine.bind(asked), field=field)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoringResponder:
+@dataclass(frozen=True, slots=True)
+class ScoringResponder(ResponderWrapper):
     """`Responder` that keeps the alternatives of one field's tokens."""
 
-    responder: Responder
     field: str | None
-
-    @property
-    def model(self) -> str | None:
-        """See `Responder`."""
-        return self.responder.model
 
     async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:
         """See `Responder`."""

@@ -88,7 +88,13 @@ class EmbeddingEngine(EndpointEngine):
         opening = {} if model is None else {"model": model}
         fields = opening | {"encoding_format": "float"} | self._fields
         prefix = orjson.dumps(fields)[:-1] + b',"input":'
-        return self._responder(model, (prefix, b"}"), parse_embedding, takes_seed=False)
+        return self._responder(
+            model,
+            (prefix, b"}"),
+            parse_embedding,
+            further=self._fields,
+            takes_seed=False,
+        )
 
 
 def parse_embedding(body: bytes) -> Answer:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import orjson
 
@@ -19,6 +19,7 @@ from sutro_stream.engines.address import (
 from sutro_stream.engines.api_keys import ApiKey, KeySource
 from sutro_stream.engines.dialects import DIALECTS, Dialect
 from sutro_stream.engines.endpoint_tokenizer import EndpointTokenizer, has_tokenizer
+from sutro_stream.engines.engine import further_fields
 from sutro_stream.engines.failures import failure
 from sutro_stream.engines.rate_headers import rate_hint_of
 from sutro_stream.engines.tokenizer import Tokenizer
@@ -103,6 +104,11 @@ class EndpointEngine:
         return origin(self._base)
 
     @property
+    def address(self) -> str:
+        """What tells the endpoint from others, at the same host as well."""
+        return f"{self.name}{self._base.path}"
+
+    @property
     def default_concurrency(self) -> int:
         """Requests in flight when the user says nothing."""
         return _DEFAULT_CONCURRENCY
@@ -157,6 +163,7 @@ class EndpointEngine:
         parts: tuple[bytes, bytes],
         parse: Callable[[bytes], Answer],
         *,
+        further: Mapping[str, Any],
         takes_seed: bool = True,
     ) -> EndpointResponder:
         """A responder whose requests have these bytes around the encoded prompt."""
@@ -174,6 +181,7 @@ class EndpointEngine:
             suffix=parts[1],
             parse=parse,
             takes_seed=takes_seed,
+            identity=further_fields(further),
         )
 
     def _current_headers(self) -> dict[str, str]:
@@ -225,6 +233,7 @@ class EndpointResponder:
         suffix: What stands behind it, a closing brace at its end.
         parse: Finds the answer in the body of a reply.
         takes_seed: Whether a row's seed is sent.
+        identity: See `IdentifiesRequests`.
     """
 
     endpoint: EndpointEngine
@@ -235,6 +244,7 @@ class EndpointResponder:
     suffix: bytes
     parse: Callable[[bytes], Answer]
     takes_seed: bool
+    identity: Mapping[str, str]
 
     async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:
         """See `Responder`: one request, and one more where a new key was needed."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Protocol, Self
+from collections.abc import Mapping
+from types import MappingProxyType, TracebackType
+from typing import Any, Protocol, Self, runtime_checkable
 
+import orjson
+
+from sutro_stream.values.fingerprint import fingerprint
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.outcomes import Answer
 
@@ -35,6 +39,36 @@ class Responder(Protocol):
             ServiceError: The endpoint answered with an error.
             EngineUnavailableError: The engine is closed, or gone for good.
         """
+
+
+@runtime_checkable
+class IdentifiesRequests(Protocol):
+    """A responder that adds something of its own to requests, and says what.
+
+    Answers that a ledger keeps are used again only as long as this is the same.
+    """
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What is added, as short texts or digests by names that a person understands.
+
+        Never a key or a header. What has its default is left out, so that ledgers
+        written before it could be chosen still fit.
+        """
+
+
+def request_identity(responder: Responder) -> Mapping[str, str]:
+    """What a responder adds to requests; empty for one that does not say."""
+    if isinstance(responder, IdentifiesRequests):
+        return responder.identity
+    return MappingProxyType({})
+
+
+def further_fields(fields: Mapping[str, Any]) -> Mapping[str, str]:
+    """The identity of a responder that adds these fields to each request."""
+    if not fields:
+        return {}
+    return {"extra body": fingerprint(orjson.loads(orjson.dumps(fields)))}
 
 
 class Engine(Protocol):

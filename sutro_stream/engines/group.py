@@ -20,7 +20,7 @@ from sutro_stream.engines.endpoint_health import (
     Ticket,
     blame,
 )
-from sutro_stream.engines.engine import Engine, Responder
+from sutro_stream.engines.engine import Engine, Responder, request_identity
 from sutro_stream.errors import (
     ConfigurationError,
     EngineError,
@@ -236,6 +236,15 @@ class GroupResponder:
         """See `Responder`: the endpoints' names for it, where these differ."""
         names = {responder.model for responder in self._responders}
         return " | ".join(sorted(name for name in names if name is not None)) or None
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """See `IdentifiesRequests`: the endpoints' texts, where these differ."""
+        members = [request_identity(responder) for responder in self._responders]
+        return {
+            name: " | ".join(sorted({member.get(name, "none") for member in members}))
+            for name in sorted(frozenset[str]().union(*members))
+        }
 
     async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:
         """See `Responder`: one request, and one more for each endpoint that failed."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import cast
@@ -18,7 +18,7 @@ from typing import cast
 import anyio
 from anyio.abc import TaskGroup
 
-from sutro_stream.engines.engine import Responder
+from sutro_stream.engines.engine import Responder, request_identity
 from sutro_stream.errors import ConfigurationError, EngineError, RateLimitedError
 from sutro_stream.flow.groups import single_error
 from sutro_stream.flow.latency import LatencyQuantiles
@@ -241,6 +241,11 @@ class HedgedResponder:
     def model(self) -> str | None:
         """See `Responder`."""
         return self._responder.model
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """See `IdentifiesRequests`."""
+        return request_identity(self._responder)
 
     async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:
         """See `Responder`: one request, and further ones if it is late."""

@@ -17,13 +17,13 @@ from sutro_stream.engines.embedded_model import (
     require_runtime,
 )
 from sutro_stream.engines.embeddings import EmbeddingEngine
-from sutro_stream.engines.engine import Responder
 from sutro_stream.engines.local_process import (
     LocalServer,
     ServerSettings,
     local_server_process,
 )
 from sutro_stream.engines.tokenizer import Tokenizer
+from sutro_stream.engines.wrapper import ResponderWrapper
 from sutro_stream.errors import (
     ConfigurationError,
     EngineUnavailableError,
@@ -168,7 +168,7 @@ class LocalEngine:
             message = f"{_NAME} is not open; use it inside `async with engine:`"
             raise ConfigurationError(message)
         return LocalResponder(
-            client=self._client.bind(instructions),
+            self._client.bind(instructions),
             server=self._server,
             context_tokens=self._context_tokens,
         )
@@ -199,23 +199,17 @@ class LocalEngine:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalResponder:
+@dataclass(frozen=True, slots=True)
+class LocalResponder(ResponderWrapper):
     """`Responder` of the embedded engine: tells a dead server from a bad moment."""
 
-    client: Responder
     server: LocalServer
     context_tokens: int
-
-    @property
-    def model(self) -> str | None:
-        """See `Responder`."""
-        return self.client.model
 
     async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:
         """See `Responder`."""
         try:
-            return await self.client.answer(prompt, seed=seed)
+            return await self.responder.answer(prompt, seed=seed)
         except InputTooLongError as error:
             if (error.context_tokens or 0) < self.context_tokens:
                 raise

@@ -6,35 +6,29 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from sutro_stream.engines.engine import Responder
+from sutro_stream.engines.wrapper import ResponderWrapper
 from sutro_stream.errors import EngineError
 from sutro_stream.values.outcomes import Answer, Usage
 
 
 @dataclass(frozen=True, slots=True)
-class RetryTruncatedResponder:
+class RetryTruncatedResponder(ResponderWrapper):
     """`Responder` that asks once more, with more room, where an answer was cut off.
 
     The second answer takes the place of the first, whatever it is; tokens and requests
     of both are counted, as both are paid for.
 
     Attributes:
-        first: Asked always.
         roomier: Asked when the first answer was cut off.
         is_cut: Whether an answer is useless without more room.
     """
 
-    first: Responder
     roomier: Responder
     is_cut: Callable[[Answer], bool]
 
-    @property
-    def model(self) -> str | None:
-        """See `Responder`."""
-        return self.first.model
-
     async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:
         """See `Responder`; an error of the second request is raised."""
-        cut = await self.first.answer(prompt, seed=seed)
+        cut = await self.responder.answer(prompt, seed=seed)
         if not self.is_cut(cut):
             return cut
         try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
 import anyio
 
-from sutro_stream.engines.engine import Engine, Responder
+from sutro_stream.engines.engine import Engine, Responder, request_identity
 from sutro_stream.engines.tokenizer import Tokenizer
 from sutro_stream.errors import EngineError, InputTooLongError, NotFoundError
 from sutro_stream.values.instructions import Instructions
@@ -113,6 +114,11 @@ class TruncatingResponder:
     def model(self) -> str | None:
         """See `Responder`."""
         return self._responder.model
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """See `IdentifiesRequests`."""
+        return request_identity(self._responder)
 
     async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:
         """See `Responder`: one request, and one more for each cut after a refusal."""

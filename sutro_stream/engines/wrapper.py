@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from sutro_stream.engines.engine import Engine, Responder
+from sutro_stream.engines.engine import Engine, Responder, request_identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +57,8 @@ class ResponderWrapper:
     def model(self) -> str | None:
         """See `Responder`."""
         return self.responder.model
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """See `IdentifiesRequests`."""
+        return request_identity(self.responder)

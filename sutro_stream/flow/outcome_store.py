@@ -28,10 +28,21 @@ class OutcomeStore(Protocol):
     Concurrency: one event loop, any number of tasks.
     """
 
+    @property
+    def has_reusable(self) -> bool:
+        """Whether it may have answers for rows that were never asked here."""
+
     async def known(self, first_index: int, count: int) -> Mapping[int, KnownRow]:
         """Rows concluded earlier, by index, of the `count` from `first_index` on.
 
         Those recorded since the last `flush` may be missing.
+        """
+
+    async def reusable(self, digests: Mapping[int, int]) -> Mapping[int, Outcome]:
+        """Answers that may be given to rows, by row: those to the same prompts.
+
+        Args:
+            digests: Of the rows' prompts, by row.
         """
 
     async def flush(self) -> None:

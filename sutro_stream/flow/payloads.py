@@ -78,6 +78,7 @@ class Payloads:
             if not isinstance(payload, Resolved):
                 _require_same(index, payload, row.digest)
             payloads[index - first] = Resolved(outcome=row.outcome, is_recorded=True)
+        await _reuse(first, payloads, self._store)
         if self._dedupe:
             await _mark_duplicates(first, payloads, self._store)
         return payloads
@@ -87,19 +88,38 @@ def _require_same(index: int, text: str, digest: int) -> None:
     if prompt_digest(text) != digest:
         raise WorkChangedError(
             f"the prompt of row {index} is not the one that the ledger has the "
-            "answer of: the input changed; restore it, or start afresh "
-            "(--restart)",
+            "answer of: the input changed; restore it, keep the answers of rows whose "
+            "prompt is the same (--reuse), or start afresh (--restart)",
             differences=("prompts",),
         )
+
+
+def _digests(payloads: list[Any]) -> list[int | None]:
+    """Of the prompts that are to be asked."""
+    return [
+        None if isinstance(payload, Resolved) else prompt_digest(payload)
+        for payload in payloads
+    ]
+
+
+async def _reuse(first: int, payloads: list[Any], store: OutcomeStore) -> None:
+    """Put in what an earlier input's rows of the same prompts were answered."""
+    if not store.has_reusable:
+        return
+    wanted = {
+        index: digest
+        for index, digest in enumerate(_digests(payloads), first)
+        if digest is not None
+    }
+    for index, outcome in (await store.reusable(wanted)).items():
+        store.record(index, wanted[index], outcome)
+        payloads[index - first] = Resolved(outcome=outcome, is_recorded=True)
 
 
 async def _mark_duplicates(
     first: int, payloads: list[Any], store: OutcomeStore
 ) -> None:
-    digests = [
-        None if isinstance(payload, Resolved) else prompt_digest(payload)
-        for payload in payloads
-    ]
+    digests = _digests(payloads)
     leaders = await store.leaders(first, digests)
     for offset, leader in enumerate(leaders):
         own = digests[offset]

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from sutro_stream.ledger.additions import DAMAGE, notes
 from sutro_stream.ledger.summary import LedgerStatistics
 from sutro_stream.values.outcomes import ErrorKind
 
@@ -60,6 +61,7 @@ class Totals:
         calls_repeated: Requests spent on them before.
         in_flight: Requests for rows without an outcome yet.
         kept: Rows with an outcome when the ledger was opened last.
+        damages: Where something that was written could not be read.
     """
 
     rows: int = 0
@@ -76,6 +78,7 @@ class Totals:
     calls_repeated: int = 0
     in_flight: int = 0
     kept: int = 0
+    damages: tuple[str, ...] = ()
 
     def add(self, records: Sequence[Record], spent_before: Mapping[int, int]) -> None:
         """Count outcomes that were not there before.
@@ -123,6 +126,7 @@ class Totals:
             input_tokens=self.input_tokens + spent.input_tokens,
             output_tokens=self.output_tokens + spent.output_tokens,
             kept=self.kept,
+            damaged=len(self.damages),
         )
 
 
@@ -171,6 +175,7 @@ def count(connection: sqlite3.Connection) -> Totals:
         calls_repeated=calls,
         in_flight=sum(in_flight_calls(in_flight).values()),
         kept=0 if last is None else int(last[0]),
+        damages=tuple(notes(connection, DAMAGE)),
     )
 
 

@@ -12,6 +12,7 @@ and the number of rows is kept beside them, as is the sum of their indices.
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,8 @@ from sutro_stream.errors import (
     StoreError,
     SutroStreamError,
 )
+
+_LOG = logging.getLogger(__name__)
 
 FORMAT = 1
 _APPLICATION_ID = 0x5375_7472  # "Sutr", at byte 68 of the file
@@ -91,6 +94,7 @@ class Files:
         rows: Input rows kept for the output.
         digests: Prompts seen, for finding equal ones; rebuilt by every run.
         lock: Held by the run that writes.
+        gone: The database while the ledger is being removed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -101,6 +105,7 @@ class Files:
         self.lock = main.with_name(f"{main.name}-lock")
         self._segment = f"{main.name}-log-"
         self._new = main.with_name(f"{main.name}-new")
+        self.gone = main.with_name(f"{main.name}-gone")
         self._wal = main.with_name(f"{main.name}-wal")
         self._shm = main.with_name(f"{main.name}-shm")
 
@@ -126,11 +131,18 @@ class Files:
             StoreError: It cannot be made here.
         """
         with store_errors(self.main):
-            # A log left by a removed ledger must not be taken for the new one's.
+            if self.segments():
+                raise self.headless()
+            if self.rows.exists():
+                _LOG.warning(
+                    "the ledger %s is missing beside its other files: nothing is kept "
+                    "of an earlier run, and a new one is begun",
+                    self.main,
+                )
             self._remove_parts()
             self._new.unlink(missing_ok=True)
             try:
-                _initialize(self._new, parts)
+                initialize(self._new, parts)
                 self._new.replace(self.main)
             except BaseException:
                 with suppress(OSError):
@@ -138,15 +150,32 @@ class Files:
                 raise
 
     def remove(self) -> None:
-        """Remove everything but the lock.
+        """Remove everything but the lock; goes on with what a killed process began."""
+        self.retire()
+        self.forget()
 
-        A process killed in between leaves a ledger that can go on: without its
-        input rows it reads the input again.
-        """
+    def retire(self) -> None:
+        """Remove everything but the lock and what tells that this was wanted."""
         with store_errors(self.main):
-            self.rows.unlink(missing_ok=True)
-            self.main.unlink(missing_ok=True)
+            # A log without a database is missed unless it is beside this.
+            with suppress(FileNotFoundError):
+                self.main.replace(self.gone)
             self._remove_parts()
+
+    def forget(self) -> None:
+        """Remove what `retire` leaves."""
+        with store_errors(self.main):
+            self.gone.unlink(missing_ok=True)
+
+    def headless(self) -> StoreDamagedError:
+        """The error for a log whose database is not there."""
+        message = (
+            f"the ledger {self.main} is missing, but its log is there "
+            f"({self.segment(self.segments()[0]).name}): put the file back, or take "
+            f"the answers out with 'sutro-stream ledger export {self.main} -o FILE'; "
+            "--restart forgets them"
+        )
+        return StoreDamagedError(message, path=str(self.main))
 
     def size_bytes(self) -> int:
         """Size of all files together."""
@@ -203,7 +232,9 @@ def connect(path: Path, *, writes: bool) -> sqlite3.Connection:
     with store_errors(path):
         found = is_ledger(path)
         if found is None:
-            raise StoreError(f"there is no ledger at {path}", path=str(path))
+            if (files := Files(path)).segments():
+                raise files.headless()
+            raise no_ledger_at(path)
         if not found:
             raise no_ledger(path)
         connection = _connection(path, "rw" if writes else "ro")
@@ -263,6 +294,11 @@ def unusable(path: Path, reason: str) -> StoreError:
     return StoreError(f"cannot use the ledger {path}: {reason}", path=str(path))
 
 
+def no_ledger_at(path: Path) -> StoreError:
+    """The error for a ledger that is not there."""
+    return StoreError(f"there is no ledger at {path}", path=str(path))
+
+
 def no_ledger(path: Path) -> StoreError:
     """The error for a file that is something else."""
     message = f"{path} is not a ledger; remove it, or choose another path for it"
@@ -273,12 +309,18 @@ def damaged(path: Path, reason: str) -> StoreDamagedError:
     """The error for a ledger that does not hold what was written."""
     message = (
         f"the ledger {path} is damaged ({reason}); "
-        "put a copy back, or start afresh with --restart"
+        f"put a copy back, or take out what can be read with 'sutro-stream ledger "
+        f"export {path} -o FILE' and start afresh with --restart"
     )
     return StoreDamagedError(message, path=str(path))
 
 
-def _initialize(path: Path, parts: Mapping[str, str]) -> None:
+def initialize(path: Path, parts: Mapping[str, str]) -> None:
+    """Make an empty ledger's database.
+
+    Raises:
+        StoreError: It cannot be made here.
+    """
     with closing(_connection(path, "rwc")) as connection:
         with transaction(connection):
             connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")

@@ -10,15 +10,29 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO
 
-from sutro_stream.errors import SourceError
+from sutro_stream.errors import ConfigurationError, SourceError, StoreError
+from sutro_stream.ledger.additions import OUTPUT, notes
 from sutro_stream.ledger.counting import Totals, count, in_flight_calls
-from sutro_stream.ledger.database import Files, connect_to_look, snapshot, store_errors
+from sutro_stream.ledger.database import (
+    Files,
+    connect,
+    connect_to_look,
+    snapshot,
+    store_errors,
+)
 from sutro_stream.ledger.lock import is_locked
 from sutro_stream.ledger.opening import work_of
 from sutro_stream.ledger.output import Cells, output_reader
 from sutro_stream.ledger.reading import iterate
-from sutro_stream.ledger.segments import read_segment, spent_before
+from sutro_stream.ledger.segments import (
+    Chunk,
+    damage,
+    missing_segments,
+    read_segment,
+    spent_before,
+)
 from sutro_stream.ledger.summary import LedgerRun, LedgerSummary
+from sutro_stream.values.file_identity import file_identity
 from sutro_stream.values.outcomes import Outcome
 
 _CHUNK_ROWS = 1_024
@@ -43,9 +57,11 @@ def inspect(path: Path) -> LedgerSummary:
     ):
         # Opened before the database is read: what is taken over meanwhile can
         # then be told by its number.
-        segments = _segments(files, stack)
+        segments = open_segments(files, stack)
         stack.enter_context(snapshot(connection))
-        totals, spooled_rows = _with_log(connection, segments)
+        totals, spooled_rows = _with_log(
+            connection, files, segments, is_writing=is_writing
+        )
         return LedgerSummary(
             parts=work_of(connection).parts,
             statistics=totals.statistics(),
@@ -54,7 +70,30 @@ def inspect(path: Path) -> LedgerSummary:
             is_finished=_is_finished(connection),
             is_writing=is_writing,
             size_bytes=files.size_bytes(),
+            damages=totals.damages,
         )
+
+
+def made_output(path: Path, output: Path) -> bool:
+    """Whether a file is the output that was made from a ledger, and was not changed.
+
+    Blocking. For a ledger of a version that did not note its output, the file is
+    compared with it.
+    """
+    files = Files(path)
+    with suppress(StoreError, ConfigurationError, OSError):
+        identity = file_identity(output)
+        is_there = files.main.exists()
+        with (
+            closing(
+                connect_to_look(files) if is_there else connect(files.gone, writes=True)
+            ) as connection,
+            store_errors(files.main),
+        ):
+            noted = notes(connection, OUTPUT)
+            is_old = not noted and _is_finished(connection)
+        return identity in noted or (is_old and not verify(path, output))
+    return False
 
 
 def verify(path: Path, output: Path) -> list[str]:
@@ -89,7 +128,8 @@ def verify(path: Path, output: Path) -> list[str]:
     return problems.lines
 
 
-def _segments(files: Files, stack: ExitStack) -> list[tuple[int, IO[bytes]]]:
+def open_segments(files: Files, stack: ExitStack) -> list[tuple[int, IO[bytes]]]:
+    """The parts of the log that are there, by their numbers."""
     segments: list[tuple[int, IO[bytes]]] = []
     for number in files.segments():
         with suppress(FileNotFoundError):
@@ -98,8 +138,50 @@ def _segments(files: Files, stack: ExitStack) -> list[tuple[int, IO[bytes]]]:
     return segments
 
 
+def read_left(
+    files: Files,
+    segments: list[tuple[int, IO[bytes]]],
+    *,
+    last: int | None,
+    is_writing: bool,
+    damages: list[str],
+) -> Iterator[Chunk]:
+    """What the log has that the database has not.
+
+    Args:
+        files: The ledger's.
+        segments: Those opened.
+        last: The last one taken over, `None` where that cannot be known.
+        is_writing: Whether a run adds to it meanwhile.
+        damages: Gets a text for each damaged part.
+    """
+    for number, file in segments:
+        if last is not None:
+            if number <= last:
+                continue
+            damages += missing_segments(files, last, number)
+        data = file.read()
+        settled = len(data)
+        if is_writing:
+            # What was there at the first look is whole at the second.
+            settled = len(data.rstrip(b"\0"))
+            file.seek(0)
+            data = file.read()
+        lost: list[range] = []
+        is_last = number == segments[-1][0]
+        yield from read_segment(data, is_own=False, is_last=is_last, lost=lost)
+        damages += [
+            damage(files, number, part) for part in lost if part.start < settled
+        ]
+        last = number
+
+
 def _with_log(
-    connection: sqlite3.Connection, segments: list[tuple[int, IO[bytes]]]
+    connection: sqlite3.Connection,
+    files: Files,
+    segments: list[tuple[int, IO[bytes]]],
+    *,
+    is_writing: bool,
 ) -> tuple[Totals, int]:
     """What the database holds, and the log beside it; and the rows spooled."""
     totals = count(connection)
@@ -111,15 +193,18 @@ def _with_log(
     spooled = spooled or 0
     in_flight = in_flight_calls(blob)
     seen: set[int] = set()
-    for number, file in segments:
-        for chunk in read_segment(file, is_own=False) if number > last else ():
-            ends = (frame.first_index + frame.rows for frame in chunk.frames)
-            spooled = max(spooled, max(ends, default=0))
-            found = chunk.new_records(connection, highest=highest)
-            new = {row: found[row] for row in found.keys() - seen}
-            chunk.count_requests(in_flight, new)
-            totals.add([*new.values()], spent_before(connection, new))
-            seen |= new.keys()
+    damages: list[str] = []
+    for chunk in read_left(
+        files, segments, last=last, is_writing=is_writing, damages=damages
+    ):
+        ends = (frame.first_index + frame.rows for frame in chunk.frames)
+        spooled = max(spooled, max(ends, default=0))
+        found = chunk.new_records(connection, highest=highest, seen=seen)
+        new = {row: found[row] for row in found.keys() - seen}
+        chunk.count_requests(in_flight, new)
+        totals.add([*new.values()], spent_before(connection, new))
+        seen |= new.keys()
+    totals.damages += tuple(damages)
     totals.in_flight = sum(in_flight.values())
     return totals, spooled
 

@@ -6,6 +6,7 @@ because the process dies, the next run begins with it.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from collections import Counter
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
+from sutro_stream.ledger.additions import DAMAGE, OUTPUT
 from sutro_stream.ledger.counting import (
     Totals,
     count,
@@ -21,9 +23,16 @@ from sutro_stream.ledger.counting import (
 )
 from sutro_stream.ledger.database import Files, store_errors, transaction
 from sutro_stream.ledger.opening import now
-from sutro_stream.ledger.segments import read_segment, spent_before
+from sutro_stream.ledger.segments import (
+    damage,
+    missing_segments,
+    read_segment,
+    spent_before,
+)
 from sutro_stream.ledger.spool import enlist
 from sutro_stream.ledger.statements import insert_many
+
+_LOG = logging.getLogger(__name__)
 
 
 class Journal:
@@ -62,19 +71,23 @@ class Journal:
 
     def begin(self, run: Callable[[sqlite3.Connection, Totals], Totals]) -> None:
         """Begin a run, after everything that earlier ones left is taken over."""
-        for number in self._files.segments():
-            self.take_over(number, is_own=False)
+        found = self._files.segments()
+        for number in found:
+            self.take_over(number, is_own=False, is_last=number == found[-1])
         with self._running, store_errors(self._files.main):
             with transaction(self._connection):
                 self._totals = run(self._connection, self._totals)
             self._in_flight.clear()
 
-    def take_over(self, number: int, *, is_own: bool = True) -> None:
+    def take_over(
+        self, number: int, *, is_own: bool = True, is_last: bool = False
+    ) -> None:
         """Take over a segment of the log and remove it; others go before it.
 
         Args:
             number: Of the segment.
             is_own: Whether this process wrote it.
+            is_last: Whether a crash may have cut it off.
 
         Raises:
             StoreError: It could not be taken over, and stays.
@@ -83,7 +96,7 @@ class Journal:
             if self._is_closed:
                 return
             if number > self._last_segment:
-                self._take_over(number, is_own=is_own)
+                self._take_over(number, is_own=is_own, is_last=is_last)
             # Its rows must be on the disk before it goes.
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             self._files.segment(number).unlink(missing_ok=True)
@@ -96,6 +109,22 @@ class Journal:
         """
         with self._running, store_errors(self._files.main):
             self._note("finished_at")
+
+    def note_output(self, identity: str) -> None:
+        """Note which file is about to be put in place as the output.
+
+        Raises:
+            StoreError: It could not be written.
+        """
+        with (
+            self._running,
+            store_errors(self._files.main),
+            transaction(self._connection),
+        ):
+            self._connection.execute("DELETE FROM notes WHERE name = ?", (OUTPUT,))
+            self._connection.execute(
+                "INSERT INTO notes VALUES (?, ?)", (OUTPUT, identity)
+            )
 
     def close(self) -> None:
         """Note that the run has ended, where there is space, and let go."""
@@ -112,15 +141,14 @@ class Journal:
             (now(),),
         )
 
-    def _take_over(self, number: int, *, is_own: bool) -> None:
+    def _take_over(self, number: int, *, is_own: bool, is_last: bool) -> None:
         # New objects, which take the place of the old ones once they are true.
         totals = replace(self._totals, failed=Counter(self._totals.failed))
         in_flight = dict(self._in_flight)
-        with (
-            self._files.segment(number).open("rb") as file,
-            transaction(self._connection),
-        ):
-            for chunk in read_segment(file, is_own=is_own):
+        data = self._files.segment(number).read_bytes()
+        lost: list[range] = []
+        with transaction(self._connection):
+            for chunk in read_segment(data, is_own=is_own, is_last=is_last, lost=lost):
                 new = chunk.new_records(self._connection, highest=totals.highest)
                 chunk.count_requests(in_flight, new)
                 enlist(self._connection, chunk.frames)
@@ -134,6 +162,21 @@ class Journal:
                 " in_flight = ?",
                 (totals.rows, totals.index_sum, number, in_flight_blob(in_flight)),
             )
+            damages = [
+                *missing_segments(self._files, self._last_segment, number),
+                *(damage(self._files, number, part) for part in lost),
+            ]
+            self._connection.executemany(
+                "INSERT INTO notes VALUES (?, ?)", [(DAMAGE, text) for text in damages]
+            )
+        for text in damages:
+            _LOG.warning(
+                "the ledger %s is damaged: %s; what was recorded there is lost, and "
+                "rows without an outcome are asked again",
+                self._files.main,
+                text,
+            )
+        totals.damages += tuple(damages)
         totals.in_flight = sum(in_flight.values())
         self._totals, self._in_flight = totals, in_flight
         self._last_segment = number

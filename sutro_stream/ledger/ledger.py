@@ -77,6 +77,11 @@ class Ledger:
         """Say that the run is to be gone on with, whether anything is kept or not."""
         self._stays = True
 
+    @property
+    def has_reusable(self) -> bool:
+        """Whether it has answers from an input before; see `OpenMode.REUSE`."""
+        return self._store.has_reusable
+
     async def known(self, first_index: int, count: int) -> Mapping[int, KnownRow]:
         """Outcomes of the `count` rows from `first_index` on, by index.
 
@@ -89,6 +94,20 @@ class Ledger:
         if first_index > self._store.journal.totals.highest:
             return {}
         return await self._in_thread(self._store.known, first_index, count)
+
+    async def reusable(self, digests: Mapping[int, int]) -> Mapping[int, Outcome]:
+        """Answers to the same prompts from an input before; see `OpenMode.REUSE`.
+
+        Args:
+            digests: Of the prompts, by row.
+
+        Returns:
+            By row, where there is one. They are not recorded yet.
+
+        Raises:
+            StoreError: The ledger cannot be read, or is damaged.
+        """
+        return await self._in_thread(self._store.reusable, digests)
 
     def asked(self, index: int) -> None:
         """Count a request that goes out for a row, before its outcome is known.
@@ -211,6 +230,16 @@ class Ledger:
     def statistics(self) -> LedgerStatistics:
         """Counters over all runs, as they were at the last `flush` or later."""
         return self._store.journal.totals.statistics()
+
+    async def note_output(self, identity: str) -> None:
+        """Note which file is about to take the place of the output.
+
+        A later run can tell by it whether the output that it finds is this one.
+
+        Raises:
+            StoreError: It could not be written.
+        """
+        await self._in_thread(self._store.journal.note_output, identity)
 
     async def finish(self, *, remove: bool = True, leave_log: bool = False) -> None:
         """Say that the output is complete and in place; nothing may follow.

@@ -101,7 +101,8 @@ class Log:
             else:
                 body = encode(outcome)
                 answer = outcome.answer
-                if answer is not None and answer.usage is not None:
+                # Without a request it was paid for by the row that had it first.
+                if answer and answer.usage is not None and outcome.attempts:
                     input_tokens = answer.usage.input_tokens
                     output_tokens = answer.usage.output_tokens
             head = RECORD.pack(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from sutro_stream.errors import WorkChangedError
+from sutro_stream.ledger.additions import upgrade
 from sutro_stream.ledger.counting import Totals, count, in_flight_calls
 from sutro_stream.ledger.database import (
     Files,
@@ -15,8 +18,10 @@ from sutro_stream.ledger.database import (
     is_ledger,
     no_ledger,
     store_errors,
+    transaction,
 )
 from sutro_stream.ledger.identity import WorkIdentity
+from sutro_stream.values.outcomes import TRANSPORT_FAILURES, ErrorKind
 from sutro_stream.version import __version__
 
 
@@ -24,11 +29,14 @@ class OpenMode(StrEnum):
     """What becomes of outcomes that a ledger already holds."""
 
     RESUME = "resume"
-    """All are kept."""
+    """Answers are kept, and failures; those by transport are asked again."""
     RESTART = "restart"
     """All are forgotten, whatever work they belong to."""
     RETRY_FAILED = "retry_failed"
     """Answers are kept, failures are forgotten and so asked again."""
+    REUSE = "reuse"
+    """The input may be another one: rows with a prompt that was answered keep the
+    answer, wherever they stand now; all others are asked, failures again."""
 
 
 def open_database(
@@ -43,10 +51,12 @@ def open_database(
         WorkChangedError: It belongs to other work.
         StoreError: It cannot be used.
     """
+    if files.gone.exists():
+        files.remove()
     found = is_ledger(files.main)
     if found is False:
         raise no_ledger(files.main)
-    if found and mode is OpenMode.RESTART:
+    if mode is OpenMode.RESTART:
         files.remove()
         found = None
     if found is None:
@@ -54,7 +64,9 @@ def open_database(
     connection = connect(files.main, writes=True)
     try:
         with store_errors(files.main):
-            _check_work(connection, files, work)
+            _check_work(connection, files, work, mode)
+            with transaction(connection):
+                upgrade(connection)
     except BaseException:
         connection.close()
         raise
@@ -62,23 +74,36 @@ def open_database(
 
 
 def begin_run(
-    connection: sqlite3.Connection, totals: Totals, *, mode: OpenMode
+    connection: sqlite3.Connection,
+    totals: Totals,
+    *,
+    work: WorkIdentity,
+    mode: OpenMode,
 ) -> Totals:
     """Enter a new run, in a transaction of the caller.
 
     Args:
         connection: To write to.
         totals: What the ledger holds.
-        mode: What becomes of it.
+        work: What it belongs to from now on.
+        mode: What becomes of what it holds.
 
     Returns:
         What it holds then.
     """
     is_changed = _settle(connection)
     kept = totals.rows
-    if mode is OpenMode.RETRY_FAILED and totals.failed:
-        _forget_failures(connection)
-        kept -= totals.failed.total()
+    forgotten = totals.failed
+    if mode is not OpenMode.RETRY_FAILED:
+        forgotten = Counter(
+            {kind: totals.failed[kind] for kind in TRANSPORT_FAILURES & {*forgotten}}
+        )
+    if mode is OpenMode.REUSE:
+        _make_reusable(connection, work)
+        kept, is_changed = 0, True
+    elif forgotten:
+        _forget_failures(connection, [*forgotten])
+        kept -= forgotten.total()
         is_changed = True
     connection.execute(
         "INSERT INTO runs (opened_at, version, mode, kept) VALUES (?, ?, ?, ?)",
@@ -99,15 +124,22 @@ def now() -> str:
 
 
 def _check_work(
-    connection: sqlite3.Connection, files: Files, work: WorkIdentity
+    connection: sqlite3.Connection, files: Files, work: WorkIdentity, mode: OpenMode
 ) -> None:
     differences = work.differences(work_of(connection))
+    if mode is OpenMode.REUSE:
+        differences = tuple(name for name in differences if name != "input")
     if differences:
         verb = "differ" if len(differences) > 1 else "differs"
+        ways = "run what it was begun with, or start afresh with --restart, which"
+        if differences == ("input",):
+            ways = (
+                "restore the input, keep the answers of rows whose prompt is the same "
+                "with --reuse, or start afresh with --restart, which"
+            )
         message = (
             f"the ledger {files.main} belongs to other work: "
-            f"{', '.join(differences)} {verb}; run what it was begun with, or start "
-            "afresh with --restart, which forgets what has been answered"
+            f"{', '.join(differences)} {verb}; {ways} forgets what has been answered"
         )
         raise WorkChangedError(message, differences=differences)
 
@@ -126,18 +158,43 @@ def _settle(connection: sqlite3.Connection) -> bool:
     return bool(calls)
 
 
-def _forget_failures(connection: sqlite3.Connection) -> None:
+def _forget_failures(
+    connection: sqlite3.Connection, kinds: Sequence[ErrorKind]
+) -> None:
+    condition = f"kind IN ({','.join('?' * len(kinds))})"
     connection.execute(
-        "INSERT INTO spent SELECT idx, attempts, max(attempts - 1, 0), input_tokens,"
-        " output_tokens FROM rows WHERE kind IS NOT NULL AND attempts > 0"
+        "INSERT INTO spent SELECT idx, attempts, max(attempts - 1, 0), input_tokens,"  # noqa: S608
+        f" output_tokens FROM rows WHERE {condition} AND attempts > 0"
         " ON CONFLICT (idx) DO UPDATE SET"
         " attempts = attempts + excluded.attempts,"
         " retries = retries + excluded.retries,"
         " input_tokens = input_tokens + excluded.input_tokens,"
-        " output_tokens = output_tokens + excluded.output_tokens"
+        " output_tokens = output_tokens + excluded.output_tokens",
+        kinds,
     )
-    connection.execute("DELETE FROM rows WHERE kind IS NOT NULL")
+    connection.execute(f"DELETE FROM rows WHERE {condition}", kinds)  # noqa: S608
     connection.execute(
         "UPDATE state SET (row_count, index_sum) ="
         " (SELECT count(*), coalesce(sum(idx), 0) FROM rows)"
     )
+
+
+def _make_reusable(connection: sqlite3.Connection, work: WorkIdentity) -> None:
+    """Keep answers by their prompts alone, and begin with the rows of `work`."""
+    connection.execute(
+        "INSERT OR REPLACE INTO reusable SELECT digest, idx, checksum, body FROM rows"
+        " WHERE kind IS NULL AND leader IS NULL ORDER BY digest, idx"
+    )
+    # What was spent is no longer that of a row: it is kept under one there is not.
+    columns = "attempts, {} AS retries, input_tokens, output_tokens FROM"
+    sums = connection.execute(
+        "SELECT sum(attempts), sum(retries), sum(input_tokens), sum(output_tokens)"  # noqa: S608
+        f" FROM (SELECT {columns.format('retries')} spent UNION ALL"
+        f" SELECT {columns.format('max(attempts - 1, 0)')} rows)"
+    ).fetchone()
+    for table in ("rows", "frames", "spent", "work"):
+        connection.execute(f"DELETE FROM {table}")  # noqa: S608
+    if sums[0]:
+        connection.execute("INSERT INTO spent VALUES (-1, ?, ?, ?, ?)", sums)
+    connection.execute("UPDATE state SET row_count = 0, index_sum = 0")
+    connection.executemany("INSERT INTO work VALUES (?, ?)", work.parts.items())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
+
+import orjson
 
 from sutro_stream.flow.outcome_store import KnownRow
 from sutro_stream.ledger.encoding import Shared, checksum, decode
@@ -159,3 +161,39 @@ def _shared(
     if isinstance(outcome, Shared) or head.digest != leading.digest:
         raise ValueError("a shared outcome belongs to another prompt")
     return replace(outcome, attempts=shared.attempts)
+
+
+def read_reusable(
+    connection: sqlite3.Connection, digests: Mapping[int, int]
+) -> dict[int, Outcome]:
+    """Answers to prompts, given to rows of another input.
+
+    Args:
+        connection: To the ledger.
+        digests: Of the prompts wanted, by row.
+
+    Returns:
+        By row; that of the row of the same index, else that of the first with the
+        prompt.
+
+    Raises:
+        ValueError: Something is not what was written.
+    """
+    # An index is looked into for each, however many rows have the same prompt.
+    found = connection.execute(
+        "SELECT asked.row, idx, digest, checksum, body FROM"
+        " (SELECT json_extract(value, '$[0]') AS row, json_extract(value, '$[1]') AS"
+        " wanted FROM json_each(?)) AS asked JOIN reusable ON digest = wanted AND"
+        " idx = coalesce("
+        "(SELECT idx FROM reusable WHERE digest = wanted AND idx = asked.row),"
+        " (SELECT min(idx) FROM reusable WHERE digest = wanted))",
+        (orjson.dumps([*digests.items()]).decode(),),
+    )
+    answers = {}
+    for row, index, digest, expected, body in found:
+        outcome = decode(body)
+        if checksum(index, digest, body) != expected or isinstance(outcome, Shared):
+            raise ValueError("an answer is not the one that was written")
+        # Paid for by the row that it was given to first.
+        answers[row] = replace(outcome, attempts=0)
+    return answers

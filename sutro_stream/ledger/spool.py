@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +77,19 @@ class Spool:
             with suppress(StoreError):
                 self._schema = self._read(_frame(first)).schema
         return rows
+
+    def open_to_read(self) -> None:
+        """Open the file for `read` alone.
+
+        Raises:
+            StoreError: It is not there, or cannot be read.
+        """
+        try:
+            self._descriptor = os.open(
+                self._path, os.O_RDONLY | getattr(os, "O_BINARY", 0)
+            )
+        except OSError as error:
+            raise self._damaged() from error
 
     def append(self, first_index: int, records: pa.RecordBatch) -> Frame:
         """Write rows; they count once their frame is in the ledger.
@@ -177,6 +190,21 @@ def listed(connection: sqlite3.Connection, index: int) -> Frame | None:
         return None
     frame = _frame(found)
     return frame if index < frame.first_index + frame.rows else None
+
+
+def listed_frames(connection: sqlite3.Connection) -> Iterator[Frame]:
+    """All frames, in the order of their rows."""
+    at = -1
+    while True:
+        found = connection.execute(
+            "SELECT * FROM frames WHERE first_index > ? ORDER BY first_index LIMIT 1",
+            (at,),
+        ).fetchone()
+        if found is None:
+            return
+        frame = _frame(found)
+        at = frame.first_index
+        yield frame
 
 
 def enlist(connection: sqlite3.Connection, frames: Sequence[Frame]) -> None:

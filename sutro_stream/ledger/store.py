@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -26,9 +26,10 @@ from sutro_stream.ledger.leaders import Leaders
 from sutro_stream.ledger.lock import Lock
 from sutro_stream.ledger.log import Log
 from sutro_stream.ledger.opening import OpenMode, begin_run, open_database
-from sutro_stream.ledger.reading import read_rows
+from sutro_stream.ledger.reading import read_reusable, read_rows
 from sutro_stream.ledger.replay import Chunk, Replay
 from sutro_stream.ledger.spool import Frame, Spool
+from sutro_stream.values.outcomes import Outcome
 
 
 class Store:
@@ -41,6 +42,7 @@ class Store:
     Attributes:
         spooled: Rows of the spool when it was opened.
         is_new: Whether no run has had it open before.
+        has_reusable: Whether it has answers to prompts of an earlier input.
         leaves_log: Whether closing leaves the log for the next opening.
     """
 
@@ -49,6 +51,7 @@ class Store:
         self.spooled = 0
         self.is_new = True
         self.leaves_log = False
+        self.has_reusable = False
         self._running = threading.RLock()
         self._taking_over = threading.Lock()
         self._is_closing = False
@@ -92,12 +95,14 @@ class Store:
                 raise self._not_open()
             lock = Lock(files.lock, ledger=files.main)
             lock.acquire()
+            # Last of all: until then it can be seen that the run had come to its end.
+            undo.callback(self._if_done_with, files.forget)
             undo.callback(lock.release)
-            undo.callback(self._remove)
+            undo.callback(self._if_done_with, files.retire)
             connection = open_database(files, work, mode)
             undo.callback(connection.close)
             journal = Journal(connection, files)
-            journal.begin(partial(begin_run, mode=mode))
+            journal.begin(partial(begin_run, work=work, mode=mode))
             self._journal = journal
             undo.callback(journal.close)
             undo.callback(self._spool.close)
@@ -108,6 +113,9 @@ class Store:
             undo.callback(self._leaders.close)
             self._reader = connect(files.main, writes=False)
             undo.callback(self._reader.close)
+            with store_errors(files.main):
+                found = self._reader.execute("SELECT EXISTS (SELECT * FROM reusable)")
+                self.has_reusable = bool(found.fetchone()[0])
             self._log = Log(files, journal.last_segment + 1)
             undo.callback(self._end_log)
 
@@ -127,6 +135,11 @@ class Store:
             connection = self._reading()
             with snapshot(connection):
                 return read_rows(connection, first_index, first_index + count)
+
+    def reusable(self, digests: Mapping[int, int]) -> dict[int, Outcome]:
+        """Answers to prompts, from an earlier input."""
+        with self._running, store_errors(self.files.main):
+            return read_reusable(self._reading(), digests)
 
     def leaders(self, first_index: int, digests: Sequence[int | None]) -> list[int]:
         """For each row the first with the same prompt."""
@@ -176,9 +189,9 @@ class Store:
             with suppress(StoreError):
                 self.take_over(log.number + (not log.is_empty))
 
-    def _remove(self) -> None:
+    def _if_done_with(self, step: Callable[[], None]) -> None:
         if self._is_done_with:
-            self.files.remove()
+            step()
 
     def _reading(self) -> sqlite3.Connection:
         if self._reader is None:
@@ -187,3 +200,19 @@ class Store:
 
     def _not_open(self) -> StoreError:
         return unusable(self.files.main, "it is closed")
+
+
+def sweep(path: Path) -> None:
+    """Remove a ledger, all of it, or what a killed process has left of it. Blocking.
+
+    Raises:
+        StoreInUseError: A run has it open.
+        StoreError: Something cannot be removed.
+    """
+    files = Files(path)
+    lock = Lock(files.lock, ledger=files.main)
+    lock.acquire()
+    try:
+        files.remove()
+    finally:
+        lock.release()

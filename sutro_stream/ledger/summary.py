@@ -26,6 +26,7 @@ class LedgerStatistics:
         input_tokens: Of all answers, as the engine counted them.
         output_tokens: Of all answers.
         kept: Rows that had an outcome when the ledger was opened last.
+        damaged: Places at which what was written could not be read any more.
     """
 
     rows: int = 0
@@ -39,6 +40,7 @@ class LedgerStatistics:
     input_tokens: int = 0
     output_tokens: int = 0
     kept: int = 0
+    damaged: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,7 @@ class LedgerSummary:
         is_finished: Whether the output is complete and in place.
         is_writing: Whether a run has it open at the moment.
         size_bytes: Size of all its files.
+        damages: Where what was written could not be read any more, for people.
     """
 
     parts: Mapping[str, str]
@@ -81,3 +84,4 @@ class LedgerSummary:
     is_finished: bool
     is_writing: bool
     size_bytes: int
+    damages: tuple[str, ...] = ()

@@ -24,6 +24,7 @@ from sutro_stream.flow.meter import Meter, Statistics
 from sutro_stream.flow.stage import Columns
 from sutro_stream.ledger.ledger import Ledger, OpenMode
 from sutro_stream.pipeline.open_ledgers import open_ledgers, recordings
+from sutro_stream.pipeline.placing import PlacedWriter
 from sutro_stream.pipeline.reassembly import Portion, Reassembly
 from sutro_stream.pipeline.recorded_step import RecordedStep
 from sutro_stream.pipeline.report import RunReport, report_of
@@ -171,7 +172,8 @@ class FilePipeline:
 
         Args:
             mode: What becomes of answers that an interrupted run has left.
-            keep_ledger: Whether the ledger stays when the file is complete.
+            keep_ledger: Whether the ledger stays when the file is complete. It stays
+                as well where rows failed that a later run asks again.
             leave_log: See `Ledger.finish`, for one that stays.
             failures_to: File for the input rows without an answer, which is valid
                 input for another run; written in any case, in the order of the
@@ -202,6 +204,7 @@ class FilePipeline:
                 open_ledgers(run, self.ledger_path, mode)
             )
             ledger = ledgers[max(ledgers)]
+            writer = PlacedWriter(writer, ledger, run.reader)
             try:
                 if _is_filed(run):
                     filing = _Filing(run, ledgers, form, writer)
@@ -210,11 +213,15 @@ class FilePipeline:
                     output = partial(_stream, run, self.sink, writer, on_progress)
                     rows = await output(ledgers=ledgers, failures_to=failures_to)
             except RunStoppedError as error:
-                ledger.stay()
+                for ledger in ledgers.values():
+                    ledger.stay()
                 path = self.sink.path
                 return report_of(run.statistics(), path=path, rows=0, stopped=error)
-            await ledger.finish(remove=not keep_ledger, leave_log=leave_log)
-            return report_of(run.statistics(), path=self.sink.path, rows=rows)
+            report = report_of(run.statistics(), path=self.sink.path, rows=rows)
+            remove = not keep_ledger and not report.rows_to_ask_again
+            for ledger in ledgers.values():
+                await ledger.finish(remove=remove, leave_log=leave_log)
+            return report
 
     def _check(self, run: PreparedRun, *, has_failures: bool) -> None:
         if has_failures and _last_call(run) is None:

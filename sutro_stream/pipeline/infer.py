@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
-from sutro_stream.engines.engine import Engine, Responder
+from sutro_stream.engines.engine import Engine, Responder, request_identity
 from sutro_stream.engines.hedging import Hedge, hedged
 from sutro_stream.engines.retry_truncated import RetryTruncatedResponder
 from sutro_stream.errors import (
@@ -216,7 +216,7 @@ class InferStep:
         }
         if self.stage.seed_per_row:
             parts["seeds"] = "one for each row"
-        return parts
+        return {**parts, **request_identity(self.work.responder)}
 
     @property
     def is_ordered(self) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from anyio import CancelScope, to_thread
 
-from sutro_stream.errors import StoreError
+from sutro_stream.errors import ConfigurationError, StoreError
 from sutro_stream.flow.outcome_store import Recording
 from sutro_stream.ledger.identity import WorkIdentity
 from sutro_stream.ledger.ledger import Ledger, OpenMode, open_ledger
@@ -82,6 +82,8 @@ async def _opened(
     source = await run.reader.identity() or "rows from memory"
     parts = {"input": source}
     ledgers: dict[int, Ledger] = {}
+    if mode is OpenMode.REUSE:
+        _check_reuse(run)
     asking = [at for at, step in enumerate(run.steps) if isinstance(step, RecordedStep)]
     for at, step in enumerate(run.steps):
         number = sum(place < at for place in asking) + 1
@@ -100,6 +102,20 @@ async def _opened(
             if isinstance(step, RecordedStep):
                 await stack.enter_async_context(step.beside(ledger, place, mode))
     return ledgers
+
+
+def _check_reuse(run: PreparedRun) -> None:
+    for step in run.steps:
+        if "seeds" in step.identity:
+            raise ConfigurationError(
+                "answers cannot be reused together with a seed for each row: a row's "
+                "seed depends on its place in the input"
+            )
+        if isinstance(step, RecordedStep) and step.keeps_answers:
+            raise ConfigurationError(
+                "answers can be reused where requests are made here, not where the "
+                "jobs of a deployment answer"
+            )
 
 
 def _needs_memory(run: PreparedRun) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sutro_stream.errors import RunStoppedError, StopReason
 from sutro_stream.flow.meter import Statistics
-from sutro_stream.values.outcomes import ErrorKind
+from sutro_stream.values.outcomes import TRANSPORT_FAILURES, ErrorKind
 
 
 class RunStatus(StrEnum):
@@ -73,6 +73,11 @@ class RunReport:
         if not self.rows_failed:
             return RunStatus.SUCCEEDED
         return RunStatus.PARTIAL if self.rows_answered else RunStatus.FAILED
+
+    @property
+    def rows_to_ask_again(self) -> int:
+        """Failed rows that a later run of the same ledger asks again by itself."""
+        return sum(self.failures.get(kind, 0) for kind in TRANSPORT_FAILURES)
 
     @property
     def rows_per_s(self) -> float:

@@ -21,7 +21,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol, TypeAlias, cast
+from typing import IO, Protocol, TypeAlias, TypeVar, cast
 
 import anyio
 import anyio.to_thread
@@ -30,6 +30,7 @@ import pyarrow as pa
 from sutro_stream.errors import ConfigurationError, SinkError, SutroStreamError
 from sutro_stream.sinks.sink import Writer
 from sutro_stream.sinks.temporary import Claim, claim, sweep
+from sutro_stream.values.file_identity import file_identity
 
 # One hop into a thread costs about 0.1 ms and one tiny record batch some kilobytes
 # of bookkeeping, so rows are joined before they travel.
@@ -59,6 +60,7 @@ class Encoder(Protocol):
         """Let go of everything; the bytes written do not matter any more."""
 
 
+ReturnT = TypeVar("ReturnT")
 Encode: TypeAlias = Callable[[IO[bytes], pa.Schema], Encoder]
 
 
@@ -125,6 +127,12 @@ class _FileWriter:
             await self._hand_over(self._file.write)
             self._is_open = True
 
+    async def stage(self) -> str:
+        self._check_open()
+        identity = await self._hand_over(self._file.stage)
+        self._is_open = True
+        return identity
+
     async def finish(self) -> None:
         self._check_open()
         await self._hand_over(self._file.finish)
@@ -133,11 +141,13 @@ class _FileWriter:
         if not self._is_open:
             raise self._file.error("it is finished, or an earlier write was cut short")
 
-    async def _hand_over(self, step: Callable[[list[pa.RecordBatch]], None]) -> None:
+    async def _hand_over(
+        self, step: Callable[[list[pa.RecordBatch]], ReturnT]
+    ) -> ReturnT:
         self._is_open = False
         waiting, self._waiting = self._waiting, []
         self._rows = self._bytes = 0
-        await anyio.to_thread.run_sync(step, waiting)
+        return await anyio.to_thread.run_sync(step, waiting)
 
 
 class _StagedFile:
@@ -179,8 +189,8 @@ class _StagedFile:
         with self._step():
             self._encode(batches)
 
-    def finish(self, batches: list[pa.RecordBatch]) -> None:
-        """Encode the last rows, reach the disk, and take the final name."""
+    def stage(self, batches: list[pa.RecordBatch]) -> str:
+        """Encode the last rows, and reach the disk."""
         with self._step():
             parts = self._encode(batches)
             parts.encoder.finish()
@@ -190,6 +200,15 @@ class _StagedFile:
             file.flush()
             os.fsync(file.fileno())
             file.close()
+            return file_identity(parts.claim.path)
+
+    def finish(self, batches: list[pa.RecordBatch]) -> None:
+        """Take the final name, with the last rows encoded and on the disk."""
+        parts = self._parts
+        if parts is None or not parts.claim.file.closed:
+            self.stage(batches)
+        with self._step():
+            parts = self._encode([])
             parts.claim.path.replace(parts.final)
             parts.claim.give_up()
             self._parts = None

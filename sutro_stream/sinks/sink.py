@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -28,6 +28,21 @@ class Writer(Protocol):
 
         Raises:
             SinkError: It could not be completed; the final name is untouched.
+        """
+
+
+@runtime_checkable
+class StagedWriter(Writer, Protocol):
+    """A writer that can say which file it is about to put in place."""
+
+    async def stage(self) -> str:
+        """Complete the file, still under another name; only `finish` may follow.
+
+        Returns:
+            What `file_identity` says of it, and will under its final name.
+
+        Raises:
+            SinkError: It could not be completed.
         """
 
 

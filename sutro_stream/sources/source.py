@@ -25,10 +25,12 @@ class Reader(Protocol):
     async def identity(self) -> str | None:
         """A digest of the content, equal when and only when the rows are.
 
-        `None` when that can only be known by reading: rows from memory.
+        `None` when that can only be known by reading: rows from memory. Can be asked
+        for again, when a run is at its end.
 
         Raises:
-            SourceError: The input cannot be read.
+            SourceError: The input cannot be read, or is not any more what it was when
+                it was opened.
         """
 
     async def read(self) -> pa.RecordBatch | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
-from functools import partial
 
 import pyarrow as pa
 from anyio import CancelScope, to_thread
@@ -13,8 +12,8 @@ from anyio import CancelScope, to_thread
 from sutro_stream.errors import SourceError
 from sutro_stream.sources.ahead import Ahead
 from sutro_stream.sources.chunks import CHUNK_BYTES, slices
-from sutro_stream.sources.content import content_digest
 from sutro_stream.sources.files import InputFile
+from sutro_stream.sources.unchanged import UnchangedFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +44,8 @@ class ThreadedReader:
 
     def __init__(self, plan: ReadPlan, *, chunk_rows: int) -> None:
         self._plan = plan
-        chunks = _chunks(plan.batches, chunk_rows)
+        self._files = UnchangedFiles(plan.files, reading=plan.reading)
+        chunks = _chunks(plan.batches, chunk_rows, self._files)
         self._chunks = Ahead(chunks, size=_size, most=CHUNK_BYTES)
         self._first: pa.RecordBatch | None = None
 
@@ -61,11 +61,9 @@ class ThreadedReader:
 
     async def identity(self) -> str | None:
         """See `Reader`."""
-        plan = self._plan
-        if not plan.files:
+        if not self._plan.files:
             return None
-        digest = partial(content_digest, plan.files, reading=plan.reading)
-        return await to_thread.run_sync(digest)
+        return await to_thread.run_sync(self._files.digest)
 
     async def read(self) -> pa.RecordBatch | None:
         """See `Reader`."""
@@ -87,11 +85,20 @@ class ThreadedReader:
 
 
 def _chunks(
-    batches: Generator[pa.RecordBatch, None, None], chunk_rows: int
+    batches: Generator[pa.RecordBatch, None, None],
+    chunk_rows: int,
+    files: UnchangedFiles,
 ) -> Generator[pa.RecordBatch, None, None]:
     with closing(batches):
-        for batch in batches:
-            yield from slices(batch, max_rows=chunk_rows)
+        try:
+            for batch in batches:
+                files.look()
+                yield from slices(batch, max_rows=chunk_rows)
+        except SourceError:
+            # What looks broken may be what somebody is writing.
+            files.check()
+            raise
+        files.check()
 
 
 def _size(chunk: pa.RecordBatch) -> int:

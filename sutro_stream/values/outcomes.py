@@ -52,6 +52,18 @@ class ErrorKind(StrEnum):
     """The model ended without a text, or a deployment's job without a reason."""
 
 
+TRANSPORT_FAILURES = frozenset(
+    {
+        ErrorKind.BAD_REPLY,
+        ErrorKind.TIMEOUT,
+        ErrorKind.UNREACHABLE,
+        ErrorKind.RATE_LIMITED,
+        ErrorKind.SERVER_ERROR,
+    }
+)
+"""What another attempt may cure: a later run asks such rows again."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowError:
     """The reason a row failed.

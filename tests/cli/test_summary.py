@@ -33,6 +33,7 @@ def test_it_tells_everything() -> None:
         "failed                    3",
         "  invalid_output          2  the answer does not conform to the output schema",
         "  timeout                 1  no attempt was answered in time",
+        "to ask again              1  by the same command; the ledger is kept for it",
         "retries                   7",
         "input tokens         12,345",
         "output tokens           678",

@@ -47,7 +47,7 @@ def answered() -> Callable[..., Outcome]:
 def failed() -> Callable[..., Outcome]:
     """Makes a failure, after some requests."""
 
-    def make(kind: ErrorKind = ErrorKind.TIMEOUT, *, attempts: int = 1) -> Outcome:
+    def make(kind: ErrorKind = ErrorKind.REJECTED, *, attempts: int = 1) -> Outcome:
         return Outcome(error=RowError(kind=kind, message="no"), attempts=attempts)
 
     return make

@@ -153,19 +153,19 @@ async def test_a_damaged_log_of_the_database_is_an_error_or_harmless(
         assert rows in (None, list(range(ROWS)))
 
 
-async def test_a_damaged_log_keeps_its_beginning(
+async def test_a_damaged_log_keeps_all_else(
     work: WorkIdentity,
     outcomes: dict[int, Outcome],
     left: dict[str, bytes],
     laid_out: Callable[[dict[str, bytes]], Path],
 ) -> None:
-    """Rows behind the damage are asked again, like those never recorded."""
+    """Rows before it and behind; one flipped bit costs a row and who shares with it."""
     name = part(left, "-log-000003")
-    for content in damages(left[name].rstrip(b"\0"), 24):
+    for attempt, content in enumerate(damages(left[name].rstrip(b"\0"), 24)):
         rows = await survivors(laid_out({**left, name: content}), work, outcomes)
         assert rows is not None
-        assert rows == list(range(len(rows)))
-        assert len(rows) >= 300
+        assert rows[:300] == list(range(300))
+        assert len(rows) >= ROWS - 2 or attempt % 3 != 1
 
 
 async def test_a_torn_end_can_be_gone_on_from(

@@ -338,7 +338,7 @@ async def test_a_finished_ledger_can_be_kept(
 async def test_leftovers_of_a_removed_ledger_are_not_taken_for_the_new_ones(
     path: Path, work: WorkIdentity, answered: Make
 ) -> None:
-    """What lies beside a ledger that is not there any more is swept away."""
+    """What lies beside a ledger that is not there is told, and swept by a restart."""
     async with open_ledger(path, work) as ledger:
         ledger.record(0, 0, answered(0))
         left = {
@@ -350,7 +350,10 @@ async def test_leftovers_of_a_removed_ledger_are_not_taken_for_the_new_ones(
     left[f"{path.name}-new"] = b"half a ledger"
     for name, content in left.items():
         path.with_name(name).write_bytes(content)
-    async with open_ledger(path, work) as ledger:
+    with pytest.raises(StoreError, match="is missing, but its log is there"):
+        async with open_ledger(path, work):
+            pass
+    async with open_ledger(path, work, mode=OpenMode.RESTART) as ledger:
         assert ledger.kept == 0
         assert await known(ledger) == {}
         await ledger.finish()
@@ -366,15 +369,15 @@ async def test_statistics_count_rows_calls_and_tokens(
     """Over all runs, failures by kind."""
     async with open_ledger(path, work) as ledger:
         ledger.record(0, 0, answered(0, attempts=3))
-        ledger.record(1, 0, failed(ErrorKind.TIMEOUT, attempts=5))
+        ledger.record(1, 0, failed(ErrorKind.REJECTED, attempts=5))
     async with open_ledger(path, work) as ledger:
-        ledger.record(2, 0, failed(ErrorKind.TIMEOUT))
+        ledger.record(2, 0, failed(ErrorKind.REJECTED))
         ledger.record(3, 0, failed(ErrorKind.WRONG_TYPE, attempts=0))
         ledger.record(4, 0, answered(4))
         await ledger.flush()
         counted = ledger.statistics()
     assert (counted.rows, counted.answered, counted.kept) == (5, 2, 2)
-    assert counted.failed == {ErrorKind.TIMEOUT: 2, ErrorKind.WRONG_TYPE: 1}
+    assert counted.failed == {ErrorKind.REJECTED: 2, ErrorKind.WRONG_TYPE: 1}
     assert (counted.calls, counted.retries) == (10, 6)
     assert (counted.input_tokens, counted.output_tokens) == (20, 4)
 
