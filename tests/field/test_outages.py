@@ -127,9 +127,9 @@ def test_an_outage_in_mid_run_costs_no_row(
         endpoint = Endpoint(between(0.1, 6.0, trouble))
         found = await outcomes(endpoint, 2000, concurrency=concurrency, attempts=1)
         require_all_answered(found, 2000)
-        # Found to be over within a second or two, and asked for now and then only.
-        assert min(at_s for at_s in endpoint.answered if at_s > 1.0) < 8.0
-        assert endpoint.sent_between(3.0, 6.0) <= 8
+        # Found to be over within a few seconds, and asked for now and then only.
+        assert min(at_s for at_s in endpoint.answered if at_s > 1.0) < 11.0
+        assert endpoint.sent_between(3.0, 6.0) <= 12
 
     run_virtual(scenario)
 
