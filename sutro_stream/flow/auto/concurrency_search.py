@@ -177,6 +177,7 @@ class ConcurrencySearch:
         """Take back the cuts: they were in vain."""
         self.ceiling = None
         self._go_back(now_s)
+        self._restored_s = -math.inf
 
     def _go_back(self, now_s: float) -> None:
         limit, self._former = self._former, 0
@@ -187,9 +188,10 @@ class ConcurrencySearch:
                 self._measure()
 
     def _cut(self, to: int, now_s: float, *, below_s: float, ceiling: int) -> None:
-        again = now_s - self._restored_s < self._below_s
-        longer_s = min(2 * self._below_s, _LONGEST_BELOW_S)
-        self._below_s = max(below_s, longer_s if again else 0.0)
+        if not self._former:
+            again = now_s - self._restored_s < self._below_s
+            longer_s = min(2 * self._below_s, _LONGEST_BELOW_S)
+            self._below_s = max(below_s, longer_s if again else 0.0)
         self.ceiling = ceiling
         self._ceiling_until_s = now_s + self._below_s
         if to < _WELL_BELOW * self.limit or self._former:

@@ -292,9 +292,9 @@ class RateSearch:
         if admitted >= _NEWS_REQUESTS or not self._review.before_per_s:
             is_run = admitted >= _RUN_REQUESTS
             is_proven = is_run and elapsed_s >= _PROVEN_S
-            self._review.begin(
-                sending_per_s, sequence, is_run=is_run, is_proven=is_proven
-            )
+            # At the beginning less is sent than permitted, which is not due to a limit.
+            before = sending_per_s if is_run else max(sending_per_s, _START_PER_S)
+            self._review.begin(before, sequence, is_run=is_run, is_proven=is_proven)
             self._before = self._anchor, self._probing_s, self._period_s
             self._before_known = self._known, self._safe
         if self._anchor is None:
