@@ -166,17 +166,13 @@ class Pool:
                 self._lanes.leave(lane)
                 self._dispatch.rouse_waiting()
                 return
-            if (task := self._dispatch.take()) is None:
-                if (
-                    self._backlog.drained
-                    and self._circuit.held
-                    and not self._dispatch.out
-                ):
+            if (task := dispatch.take()) is None:
+                if not self._backlog.drained or (self._circuit.held and dispatch.out):
+                    await self._lanes.park()
+                elif self._circuit.held:
                     self._let_go(is_end=True)
-                    continue
-                if self._backlog.drained and not self._circuit.held:
+                else:
                     return
-                await self._lanes.park()
                 continue
             if self._backlog.fresh <= self._config.workers:
                 self._see_to_more()
