@@ -84,7 +84,7 @@ async def classify(engine: ss.Engine, request: web.Request) -> web.StreamRespons
         await stream_answers(engine, texts, request, response)
     except RefusedError as error:
         return web.json_response({"error": f"{error}"}, status=error.status)
-    except ss.EngineError as error:
+    except (ss.EngineError, ss.RunStoppedError) as error:
         # No text can be answered. Why is for whoever runs the service.
         request.app.logger.warning("classify: %s", error)
         reason = "the model cannot be reached; try again later"
@@ -105,7 +105,8 @@ async def stream_answers(
     pipeline = (
         ss.from_rows([{"review": text} for text in texts])
         | ss.render(FUNCTION)
-        | ss.infer(engine, concurrency=CONCURRENCY, ordered=False)
+        # Somebody waits: an endpoint that is away is not waited for.
+        | ss.infer(engine, concurrency=CONCURRENCY, ordered=False, patience_s=5.0)
     )
     async with pipeline.open() as results:
         async for result in results:

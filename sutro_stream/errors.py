@@ -97,8 +97,6 @@ class StopReason(StrEnum):
     """The endpoint answered nobody for longer than the run was to wait."""
     LIMIT = "limit"
     """The endpoint's limits leave nothing for longer than the run was to wait."""
-    REFUSED = "refused"
-    """The endpoint refuses everything: the key, the model, the account."""
 
 
 class RunStoppedError(SutroStreamError):

@@ -6,6 +6,7 @@ No I/O and no clock: the time comes as an argument.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -17,8 +18,7 @@ from sutro_stream.errors import (
     NotFoundError,
     QuotaError,
     RateLimitedError,
-    RunStoppedError,
-    StopReason,
+    ServiceError,
     TransportError,
 )
 from sutro_stream.flow.backlog import Task
@@ -118,10 +118,10 @@ class Circuit:
             Rows that have failed, and those to be asked again and when.
 
         Raises:
-            EngineError: The endpoint has refused everything.
+            EngineError: The endpoint refuses everything.
         """
         held, self.held = self.held, []
-        if held and is_end and not self._has_answered and _is_refusal(held[-1].error):
+        if held and is_end and self._shuts_out([each.error for each in held]):
             raise held[-1].error
         failed, again = [], []
         for each in held:
@@ -166,10 +166,9 @@ class Circuit:
 
         Raises:
             EngineError: The run cannot go on.
-            RunStoppedError: It can be gone on with later.
         """
         if isinstance(error, (EngineUnavailableError, QuotaError)):
-            raise self._ending(error)
+            raise error
         if not is_retryable(error):
             self._outage.showed_life()
             return self._refused(_Held(task, error, now_s), others_out)
@@ -243,18 +242,22 @@ class Circuit:
         if self._refused_rows < _ROWS and not is_over:
             return Fate.HELD
         if is_refusal:
-            raise self._ending(error)
+            raise error
         raise EngineUnavailableError(
             f"gave up after {_ROWS} rows in a row without an answer; "
             f"the last one: {error}"
         ) from error
 
-    def _ending(self, error: EngineError) -> Exception:
-        if not self._has_answered or isinstance(error, EngineUnavailableError):
-            return error
-        stopped = RunStoppedError(str(error), reason=StopReason.REFUSED)
-        stopped.__cause__ = error
-        return stopped
+    def _shuts_out(self, errors: Sequence[EngineError]) -> bool:
+        """Whether the last rows tell that nobody is let in any more.
+
+        Some rows may be forbidden (403) or lead nowhere (404); a key that is none
+        (401) is none for all.
+        """
+        if not self._has_answered:
+            return _is_refusal(errors[-1])
+        keys = [isinstance(e, ServiceError) and e.status == 401 for e in errors]
+        return len(errors) >= _FIRST_ROWS and all(keys)
 
 
 def _forgive(task: Task, attempts: int) -> None:

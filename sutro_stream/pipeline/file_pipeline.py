@@ -166,9 +166,9 @@ class FilePipeline:
     ) -> RunReport:
         """Run to the end; the file appears whole, or not at all.
 
-        A run that stopped before its end (the budget is spent, the endpoint was away
-        for longer than its patience, or refuses everything) is reported as
-        incomplete; its ledger stays, and there is no file yet.
+        A run that stopped before its end (the budget is spent, or the endpoint was
+        away for longer than its patience) is reported as incomplete; its ledger
+        stays, and there is no file yet.
 
         Args:
             mode: What becomes of answers that an interrupted run has left.

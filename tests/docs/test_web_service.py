@@ -164,7 +164,7 @@ async def test_a_model_lost_half_way_shows_in_the_last_line() -> None:
 
     def script(request: ChatRequest) -> Reply:
         if "late" in request.prompt:
-            return Reply(status=401, after=lost)
+            return Reply(status=402, after=lost)
         return judged(request)
 
     async with client_of(script) as client:

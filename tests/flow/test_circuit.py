@@ -14,9 +14,7 @@ from sutro_stream.errors import (
     InputTooLongError,
     QuotaError,
     RateLimitedError,
-    RunStoppedError,
     ServiceError,
-    StopReason,
     TransportError,
 )
 from sutro_stream.flow.backlog import Task
@@ -196,14 +194,28 @@ def test_one_forbidden_row_is_held_until_an_answer_shows_that_it_is_its_own() ->
 
 
 def test_twenty_forbidden_rows_in_a_row_end_the_run() -> None:
-    """Resumably, once something was answered; with the provider's words."""
+    """With the provider's words; what was answered before is kept."""
     bench = Bench()
     bench.answer()
     for _ in range(19):
         assert bench.fail(FORBIDDEN) is Fate.HELD
-    with pytest.raises(RunStoppedError, match="moderation") as caught:
+    with pytest.raises(AuthenticationError, match="moderation"):
         bench.fail(FORBIDDEN)
-    assert caught.value.reason is StopReason.REFUSED
+
+
+def test_a_key_that_is_revoked_near_the_end_fails_no_row() -> None:
+    """Some rows may be forbidden; a key that is none is none for all."""
+    bench, revoked = Bench(), AuthenticationError("HTTP 401", status=401)
+    bench.answer()
+    for _ in range(4):
+        assert bench.fail(revoked) is Fate.HELD
+    with pytest.raises(AuthenticationError):
+        bench.circuit.let_go(bench.now_s, is_end=True)
+    forbidden = Bench()
+    forbidden.answer()
+    for _ in range(4):
+        assert forbidden.fail(FORBIDDEN) is Fate.HELD
+    assert len(forbidden.circuit.let_go(forbidden.now_s, is_end=True)[0]) == 4
 
 
 def test_a_key_that_never_worked_is_an_error() -> None:
@@ -239,11 +251,11 @@ def test_long_rows_say_nothing_about_the_endpoint() -> None:
 
 
 def test_an_account_without_money_ends_the_run() -> None:
-    """Resumably, once something was answered."""
+    """At once."""
     empty = QuotaError("nothing is left", status=402)
     with pytest.raises(QuotaError):
         Bench().fail(empty)
     bench = Bench()
     bench.answer()
-    with pytest.raises(RunStoppedError):
+    with pytest.raises(QuotaError):
         bench.fail(empty)
