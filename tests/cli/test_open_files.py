@@ -62,7 +62,7 @@ async def test_a_soft_limit_that_is_too_low_is_raised(tmp_path: Path) -> None:
         )
     assert (code, err) == (0, "")
     assert answered(tmp_path) == ALL_ANSWERED
-    assert seen.peak_in_flight == 256
+    assert seen.peak_in_flight > 128
 
 
 @pytest.mark.parametrize("more", [(), ("--transport", "aiohttp"), ("--hedge",)])
