@@ -161,7 +161,6 @@ class ScoringResponder(ResponderWrapper):
     field: str | None
 
     async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:
-        """See `Responder`."""
         answer = await self.responder.answer(prompt, seed=seed)
         if answer.logprobs is None:
             return answer

@@ -70,7 +70,6 @@ class SharedTokenizer:
     members: Sequence[Tokenizer]
 
     async def count(self, text: str) -> int:
-        """See `Tokenizer`."""
         for member in self.members[:-1]:
             try:
                 return await member.count(text)
@@ -79,7 +78,6 @@ class SharedTokenizer:
         return await self.members[-1].count(text)
 
     async def cut(self, text: str, tokens: int) -> str:
-        """See `Tokenizer`."""
         for member in self.members[:-1]:
             try:
                 return await member.cut(text, tokens)
@@ -88,7 +86,6 @@ class SharedTokenizer:
         return await self.members[-1].cut(text, tokens)
 
     async def overhead(self, system_prompt: str | None) -> int:
-        """See `Tokenizer`."""
         for member in self.members[:-1]:
             try:
                 return await member.overhead(system_prompt)

@@ -22,12 +22,10 @@ class EngineWrapper:
 
     @property
     def name(self) -> str:
-        """See `Engine`."""
         return self.engine.name
 
     @property
     def default_concurrency(self) -> int:
-        """See `Engine`."""
         return self.engine.default_concurrency
 
     async def __aenter__(self) -> Self:
@@ -55,10 +53,8 @@ class ResponderWrapper:
 
     @property
     def model(self) -> str | None:
-        """See `Responder`."""
         return self.responder.model
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """See `IdentifiesRequests`."""
         return request_identity(self.responder)
