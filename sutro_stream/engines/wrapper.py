@@ -42,6 +42,29 @@ class EngineWrapper:
 
 
 @dataclass(frozen=True, slots=True)
+class OpeningWrapper(EngineWrapper):
+    """An engine that is opened and closed through this one.
+
+    Attributes:
+        engine: Opened with the wrapper.
+    """
+
+    async def __aenter__(self) -> Self:
+        """Open the engine."""
+        await self.engine.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the engine."""
+        await self.engine.__aexit__(exc_type, exc, traceback)
+
+
+@dataclass(frozen=True, slots=True)
 class ResponderWrapper:
     """The responder of such an engine.
 
