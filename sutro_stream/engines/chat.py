@@ -8,11 +8,11 @@ from typing import Any
 import orjson
 
 from sutro_stream.engines.api_keys import ApiKey
-from sutro_stream.engines.completions import parse_completion, parse_events
 from sutro_stream.engines.dialects import Dialect, request_fields
 from sutro_stream.engines.endpoint import EndpointEngine, EndpointResponder
 from sutro_stream.engines.transports.registry import DEFAULT_TRANSPORT, TransportName
 from sutro_stream.values.instructions import Instructions
+from sutro_stream.wire.openai.completions import parse_completion, parse_events
 
 _REPLY_LIMIT_BYTES = 64 << 20
 
@@ -78,7 +78,6 @@ class ChatEngine(EndpointEngine):
         return self._stream and self._dialect == "llama.cpp"
 
     def bind(self, instructions: Instructions) -> EndpointResponder:
-        """See `Engine`."""
         return self._responder(
             self._model or instructions.model,
             self._body_parts(instructions),

@@ -15,11 +15,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from json import JSONDecodeError, JSONDecoder
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from sutro_stream.engines.engine import Engine
-from sutro_stream.engines.wrapper import ResponderWrapper
+from sutro_stream.engines.wrapper import OpeningWrapper, ResponderWrapper
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.outcomes import Answer, TokenLogprob
 from sutro_stream.values.sampling import SamplingParams
@@ -118,32 +117,11 @@ def scoring(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _ScoringEngine:
+class _ScoringEngine(OpeningWrapper):
     """`Engine` in front of another."""
 
-    engine: Engine
     field: str | None
     alternatives: int
-
-    @property
-    def name(self) -> str:
-        return self.engine.name
-
-    @property
-    def default_concurrency(self) -> int:
-        return self.engine.default_concurrency
-
-    async def __aenter__(self) -> Self:
-        await self.engine.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.engine.__aexit__(exc_type, exc, traceback)
 
     def bind(self, instructions: Instructions) -> ScoringResponder:
         schema, field = instructions.schema, self.field
@@ -161,7 +139,6 @@ class ScoringResponder(ResponderWrapper):
     field: str | None
 
     async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:
-        """See `Responder`."""
         answer = await self.responder.answer(prompt, seed=seed)
         if answer.logprobs is None:
             return answer

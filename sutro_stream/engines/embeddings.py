@@ -10,14 +10,12 @@ import orjson
 from sutro_stream.engines.api_keys import ApiKey
 from sutro_stream.engines.dialects import Dialect
 from sutro_stream.engines.endpoint import EndpointEngine, EndpointResponder
-from sutro_stream.engines.reply_json import load_json, usage_of
 from sutro_stream.engines.transports.registry import DEFAULT_TRANSPORT, TransportName
-from sutro_stream.errors import ConfigurationError, ProtocolError
+from sutro_stream.errors import ConfigurationError
 from sutro_stream.values.instructions import Instructions
-from sutro_stream.values.outcomes import Answer
+from sutro_stream.wire.openai.embeddings import parse_embedding
 
 _REPLY_LIMIT_BYTES = 16 << 20
-_NUMBERS = frozenset({int, float})
 
 
 class EmbeddingEngine(EndpointEngine):
@@ -95,32 +93,6 @@ class EmbeddingEngine(EndpointEngine):
             further=self._fields,
             takes_seed=False,
         )
-
-
-def parse_embedding(body: bytes) -> Answer:
-    """The one vector of an embeddings reply, as an answer's text.
-
-    Raises:
-        ProtocolError: The body is no such reply.
-    """
-    data = load_json(body)
-    try:
-        vector = data["data"][0]["embedding"]
-        usage, model = usage_of(data.get("usage")), data.get("model")
-    except (LookupError, TypeError, AttributeError):
-        raise ProtocolError("the reply holds no embedding") from None
-    if not isinstance(vector, list) or not vector:
-        raise ProtocolError("the reply holds no embedding")
-    text = orjson.dumps(vector) if _NUMBERS.issuperset(map(type, vector)) else b"null"
-    # NaN and infinities are written as null, and no number has an n.
-    if b"n" in text:
-        raise ProtocolError("the reply's embedding is not a list of numbers")
-    return Answer(
-        text=text.decode(),
-        finish_reason="stop",
-        usage=usage,
-        model=model if isinstance(model, str) else None,
-    )
 
 
 def _beyond_embedding(instructions: Instructions) -> str | None:

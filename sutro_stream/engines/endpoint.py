@@ -21,7 +21,6 @@ from sutro_stream.engines.dialects import DIALECTS, Dialect
 from sutro_stream.engines.endpoint_tokenizer import EndpointTokenizer, has_tokenizer
 from sutro_stream.engines.engine import further_fields
 from sutro_stream.engines.failures import failure
-from sutro_stream.engines.rate_headers import rate_hint_of
 from sutro_stream.engines.tokenizer import Tokenizer
 from sutro_stream.engines.transports.registry import (
     TransportName,
@@ -36,6 +35,7 @@ from sutro_stream.errors import (
     ProtocolError,
 )
 from sutro_stream.values.outcomes import Answer
+from sutro_stream.wire.openai.rate_headers import parse_rate_hint, tells_rate
 
 _DEFAULT_CONCURRENCY = 64
 _CONNECT_TIMEOUT_S = 10.0
@@ -154,7 +154,6 @@ class EndpointEngine:
             await stack.aclose()
 
     def tokenizer(self) -> Tokenizer | None:
-        """See `LendsTokenizer`."""
         return self._tokenizer
 
     def _responder(
@@ -276,7 +275,7 @@ class EndpointResponder:
         Raises:
             EngineError: There is none.
         """
-        hint = rate_hint_of(reply)
+        hint = parse_rate_hint(reply.headers) if tells_rate(reply.names) else None
         found = None
         if 200 <= reply.status < 300:
             try:

@@ -121,11 +121,9 @@ class EndpointTokenizer:
             await stack.aclose()
 
     async def count(self, text: str) -> int:
-        """See `Tokenizer`."""
         return len(await self._tokens(text))
 
     async def cut(self, text: str, tokens: int) -> str:
-        """See `Tokenizer`."""
         if tokens <= 0:
             return ""
         # The end of a book has no say in how its first page is read.
@@ -140,7 +138,6 @@ class EndpointTokenizer:
         return await self._beginning(text, numbers[:tokens])
 
     async def overhead(self, system_prompt: str | None) -> int:
-        """See `Tokenizer`."""
         bare = await self.count(_PROBE)
         if not self._is_chat:
             return len(await self._tokens(_PROBE, special=True)) - bare

@@ -6,15 +6,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from sutro_stream.engines.advice import advice
-from sutro_stream.engines.completions import ErrorObjectError
-from sutro_stream.engines.error_words import (
-    detail_beside_answer,
-    detail_of,
-    error_detail,
-    shown,
-    told,
-)
 from sutro_stream.engines.transports.transport import Reply
 from sutro_stream.errors import (
     AuthenticationError,
@@ -28,6 +19,15 @@ from sutro_stream.errors import (
     ServiceError,
 )
 from sutro_stream.flow.retry_after import retry_after_s
+from sutro_stream.wire.openai.advice import advice
+from sutro_stream.wire.openai.completions import ErrorObjectError
+from sutro_stream.wire.openai.errors import (
+    detail_beside_answer,
+    detail_of,
+    error_detail,
+    shown,
+    told,
+)
 
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 _OVERFLOW_CODES = frozenset(

@@ -30,7 +30,6 @@ class FairShareEngine(EngineWrapper):
         return self.slots.capacity
 
     def bind(self, instructions: Instructions) -> FairShareResponder:
-        """See `Engine`."""
         return FairShareResponder(
             self.engine.bind(instructions), self.slots, self.tenant
         )
@@ -44,7 +43,6 @@ class FairShareResponder(ResponderWrapper):
     tenant: Tenant
 
     async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:
-        """See `Responder`."""
         slots, tenant = self.slots, self.tenant
         if not slots.take(tenant):
             await slots.wait(tenant)

@@ -239,12 +239,10 @@ class HedgedResponder:
 
     @property
     def model(self) -> str | None:
-        """See `Responder`."""
         return self._responder.model
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """See `IdentifiesRequests`."""
         return request_identity(self._responder)
 
     async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:

@@ -163,7 +163,6 @@ class LocalEngine:
             await stack.aclose()
 
     def bind(self, instructions: Instructions) -> LocalResponder:
-        """See `Engine`."""
         if self._client is None or self._server is None:
             message = f"{_NAME} is not open; use it inside `async with engine:`"
             raise ConfigurationError(message)
@@ -207,7 +206,6 @@ class LocalResponder(ResponderWrapper):
     context_tokens: int
 
     async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:
-        """See `Responder`."""
         try:
             return await self.responder.answer(prompt, seed=seed)
         except InputTooLongError as error:

@@ -53,7 +53,6 @@ class CountedEngine(EngineWrapper):
     counts: RequestCounts
 
     def bind(self, instructions: Instructions) -> CountedResponder:
-        """See `Engine`."""
         return CountedResponder(self.engine.bind(instructions), self.counts)
 
 
@@ -64,7 +63,6 @@ class CountedResponder(ResponderWrapper):
     counts: RequestCounts
 
     async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:
-        """See `Responder`."""
         try:
             answer = await self.responder.answer(prompt, seed=seed)
         except BaseException as error:

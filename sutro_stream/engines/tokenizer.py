@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from sutro_stream.errors import EngineError
+
+_T = TypeVar("_T")
 
 
 class Tokenizer(Protocol):
@@ -70,28 +73,16 @@ class SharedTokenizer:
     members: Sequence[Tokenizer]
 
     async def count(self, text: str) -> int:
-        """See `Tokenizer`."""
-        for member in self.members[:-1]:
-            try:
-                return await member.count(text)
-            except EngineError:
-                continue
-        return await self.members[-1].count(text)
+        return await self._first(lambda member: member.count(text))
 
     async def cut(self, text: str, tokens: int) -> str:
-        """See `Tokenizer`."""
-        for member in self.members[:-1]:
-            try:
-                return await member.cut(text, tokens)
-            except EngineError:
-                continue
-        return await self.members[-1].cut(text, tokens)
+        return await self._first(lambda member: member.cut(text, tokens))
 
     async def overhead(self, system_prompt: str | None) -> int:
-        """See `Tokenizer`."""
+        return await self._first(lambda member: member.overhead(system_prompt))
+
+    async def _first(self, ask: Callable[[Tokenizer], Awaitable[_T]]) -> _T:
         for member in self.members[:-1]:
-            try:
-                return await member.overhead(system_prompt)
-            except EngineError:
-                continue
-        return await self.members[-1].overhead(system_prompt)
+            with suppress(EngineError):
+                return await ask(member)
+        return await ask(self.members[-1])

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Self
 
 import anyio
 
-from sutro_stream.engines.engine import Engine, Responder, request_identity
+from sutro_stream.engines.engine import Engine
 from sutro_stream.engines.tokenizer import Tokenizer
+from sutro_stream.engines.wrapper import OpeningWrapper, ResponderWrapper
 from sutro_stream.errors import EngineError, InputTooLongError, NotFoundError
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.outcomes import Answer
@@ -65,69 +63,34 @@ class _Rules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _TruncatingEngine:
+class _TruncatingEngine(OpeningWrapper):
     """`Engine` in front of another."""
 
-    engine: Engine
     rules: _Rules
-
-    @property
-    def name(self) -> str:
-        return self.engine.name
-
-    @property
-    def default_concurrency(self) -> int:
-        return self.engine.default_concurrency
-
-    async def __aenter__(self) -> Self:
-        await self.engine.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.engine.__aexit__(exc_type, exc, traceback)
 
     def bind(self, instructions: Instructions) -> TruncatingResponder:
         return TruncatingResponder(
             self.engine.bind(instructions),
             _Fitting(self.rules, instructions.system_prompt),
-            answer_room=instructions.sampling.answer_limit or self.rules.answer_room,
+            instructions.sampling.answer_limit or self.rules.answer_room,
         )
 
 
-class TruncatingResponder:
+@dataclass(frozen=True, slots=True)
+class TruncatingResponder(ResponderWrapper):
     """`Responder` that cuts; made by an engine from `truncating`."""
 
-    def __init__(
-        self, responder: Responder, fitting: _Fitting, *, answer_room: int
-    ) -> None:
-        """A responder that has cut nothing yet."""
-        self._responder = responder
-        self._fitting = fitting
-        self._answer_room = answer_room
-
-    @property
-    def model(self) -> str | None:
-        """See `Responder`."""
-        return self._responder.model
-
-    @property
-    def identity(self) -> Mapping[str, str]:
-        """See `IdentifiesRequests`."""
-        return request_identity(self._responder)
+    fitting: _Fitting
+    answer_room: int
 
     async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:
         """See `Responder`: one request, and one more for each cut after a refusal."""
-        text = await self._fitting.fitted(prompt, answer_room=self._answer_room)
+        text = await self.fitting.fitted(prompt, answer_room=self.answer_room)
         reports = _Reports()
         requests = 0
         while True:
             try:
-                answer = await self._responder.answer(text, seed=seed)
+                answer = await self.responder.answer(text, seed=seed)
             except EngineError as error:
                 requests += error.take_requests()
                 shorter = None
@@ -154,12 +117,12 @@ class TruncatingResponder:
         window = error.context_tokens
         tokens, wanted = error.prompt_tokens, 0
         if window is not None:
-            wanted = window - _answer_room(self._answer_room, window)
+            wanted = window - _answer_room(self.answer_room, window)
         if tokens is None or not 0 < wanted < tokens:
             # It does not say, or counts in another way than it says.
             return text[: int(len(text) * _BLIND_SHARE)]
         if reports.refusals == 1:
-            cut = await self._fitting.without(text, tokens - wanted)
+            cut = await self.fitting.without(text, tokens - wanted)
             if cut is not None:
                 return cut or None
         per_character = reports.tokens_per_character(len(text), tokens)

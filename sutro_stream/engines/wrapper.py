@@ -22,12 +22,10 @@ class EngineWrapper:
 
     @property
     def name(self) -> str:
-        """See `Engine`."""
         return self.engine.name
 
     @property
     def default_concurrency(self) -> int:
-        """See `Engine`."""
         return self.engine.default_concurrency
 
     async def __aenter__(self) -> Self:
@@ -44,6 +42,29 @@ class EngineWrapper:
 
 
 @dataclass(frozen=True, slots=True)
+class OpeningWrapper(EngineWrapper):
+    """An engine that is opened and closed through this one.
+
+    Attributes:
+        engine: Opened with the wrapper.
+    """
+
+    async def __aenter__(self) -> Self:
+        """Open the engine."""
+        await self.engine.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the engine."""
+        await self.engine.__aexit__(exc_type, exc, traceback)
+
+
+@dataclass(frozen=True, slots=True)
 class ResponderWrapper:
     """The responder of such an engine.
 
@@ -55,10 +76,8 @@ class ResponderWrapper:
 
     @property
     def model(self) -> str | None:
-        """See `Responder`."""
         return self.responder.model
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """See `IdentifiesRequests`."""
         return request_identity(self.responder)

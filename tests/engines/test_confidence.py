@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from sutro_stream.engines.completions import parse_completion
 from sutro_stream.engines.confidence import (
     confidence,
     cumulative_logprob,
@@ -20,6 +19,7 @@ from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.outcomes import Answer, TokenLogprob
 from sutro_stream.values.sampling import SamplingParams
 from sutro_stream.values.schema import OutputSchema
+from sutro_stream.wire.openai.completions import parse_completion
 
 Token = tuple[str, float] | tuple[str, float, dict[str, float]]
 

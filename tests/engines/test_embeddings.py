@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sutro_stream.engines.embeddings import EmbeddingEngine, parse_embedding
+from sutro_stream.engines.embeddings import EmbeddingEngine
 from sutro_stream.engines.engine import Responder
 from sutro_stream.errors import (
     AuthenticationError,
@@ -20,6 +20,7 @@ from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.outcomes import Answer, Usage
 from sutro_stream.values.sampling import SamplingParams
 from sutro_stream.values.schema import OutputSchema
+from sutro_stream.wire.openai.embeddings import parse_embedding
 
 Route = Callable[[dict[str, Any]], tuple[int, Any]]
 Serve = Callable[[Mapping[str, Route]], AbstractAsyncContextManager[str]]

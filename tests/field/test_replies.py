@@ -11,8 +11,6 @@ import pytest
 
 import sutro_stream as ss
 from sutro_stream.cli.summary import MEANINGS, summary
-from sutro_stream.engines.completions import parse_completion, parse_events
-from sutro_stream.engines.embeddings import parse_embedding
 from sutro_stream.errors import ProtocolError
 from sutro_stream.jobs.result_form import JobResults, ResultColumns
 from sutro_stream.jobs.tally import Tally
@@ -31,6 +29,8 @@ from sutro_stream.testing import (
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.outcomes import Answer, ErrorKind, Usage
 from sutro_stream.values.schema import OutputSchema
+from sutro_stream.wire.openai.completions import parse_completion, parse_events
+from sutro_stream.wire.openai.embeddings import parse_embedding
 
 SCHEMA = OutputSchema.parse({"type": "object"})
 

@@ -32,7 +32,6 @@ class AiohttpTransport:
         self._stack: AsyncExitStack | None = None
 
     async def __aenter__(self) -> Self:
-        """See `Transport`."""
         to = self._destination
         stack = AsyncExitStack()
         # The stage above bounds what is in flight; a second bound here would make
@@ -64,19 +63,16 @@ class AiohttpTransport:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """See `Transport`."""
         stack, self._stack, self._session = self._stack, None, None
         if stack is not None:
             await stack.aclose()
 
     def use_headers(self, headers: Mapping[str, str]) -> None:
-        """See `Transport`."""
         if self._session is not None:
             self._session.headers.clear()
             self._session.headers.update(headers)
 
     async def post(self, body: bytes) -> Reply:
-        """See `Transport`."""
         session = self._session
         if session is None:
             raise faults.closed()

@@ -52,7 +52,6 @@ class FastTransport:
         self._all_closed = anyio.Event()
 
     async def __aenter__(self) -> Self:
-        """See `Transport`."""
         certificates = self._destination.certificates
         if self._destination.url.scheme != "https":
             certificates = None
@@ -73,7 +72,6 @@ class FastTransport:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """See `Transport`."""
         self._dialler = None
         if self._sweep is not None:
             self._sweep.cancel()
@@ -87,11 +85,9 @@ class FastTransport:
             await self._all_closed.wait()
 
     def use_headers(self, headers: Mapping[str, str]) -> None:
-        """See `Transport`."""
         self._head = request_head(replace(self._destination, headers=headers))
 
     async def post(self, body: bytes) -> Reply:
-        """See `Transport`."""
         idle = self._idle
         while idle:
             connection, _ = idle.popitem()

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sutro_stream.engines.completions import parse_completion, parse_events
 from sutro_stream.errors import ProtocolError
 from sutro_stream.values.outcomes import Answer, TokenLogprob, Usage
+from sutro_stream.wire.openai.completions import parse_completion, parse_events
 
 _COUNTED = ("prompt", "completion")
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from sutro_stream.engines.reply_json import MOST_TOKENS, load_json, usage_of
 from sutro_stream.errors import ProtocolError
 from sutro_stream.values.outcomes import Answer, TokenLogprob, Usage
+from sutro_stream.wire.openai.json import MOST_TOKENS, load_json, usage_of
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=MOST_TOKENS)]
 _THINKING = frozenset({"thinking", "reasoning", "reasoning_text"})

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 
-from sutro_stream.engines.transports.transport import Reply
 from sutro_stream.values.rate_hints import RateHint
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|d|h|m|s)")
@@ -60,17 +59,13 @@ _OPENAI = _Names.of("x-ratelimit-{part}-{unit}")
 _ANTHROPIC = _Names.of("anthropic-ratelimit-{unit}-{part}")
 
 
-def rate_hint_of(reply: Reply) -> RateHint | None:
-    """The rate limits that a reply tells of, `None` when it says nothing of them.
-
-    Most endpoints never do: then this costs a fraction of a microsecond.
-    """
-    return parse_rate_hint(reply.headers) if _tells(reply.names) else None
-
-
 # One endpoint's replies have the same names, in a few combinations.
 @lru_cache(maxsize=64)
-def _tells(names: frozenset[bytes]) -> bool:
+def tells_rate(names: frozenset[bytes]) -> bool:
+    """Whether header names, in lower case, are such that `parse_rate_hint` reads.
+
+    Most endpoints never send any: then this costs a fraction of a microsecond.
+    """
     return not _MARKS.isdisjoint(names)
 
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from sutro_stream.engines.chat import ChatEngine
-from sutro_stream.engines.rate_headers import parse_rate_hint
 from sutro_stream.errors import RateLimitedError
 from sutro_stream.testing import (
     Reply,
@@ -20,6 +19,7 @@ from sutro_stream.testing import (
 )
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.rate_hints import RateHint
+from sutro_stream.wire.openai.rate_headers import parse_rate_hint
 
 NOW_S = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 

@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from sutro_stream.engines.reply_json import load_json
 from sutro_stream.errors import ProtocolError
+from sutro_stream.wire.openai.json import load_json
 
 _SHOWN_CHARACTERS = 200
 _SCANNED_CHARACTERS = 2000

@@ -1,0 +1,1 @@
+"""What OpenAI-compatible endpoints send, read without I/O: replies, errors, limits."""
