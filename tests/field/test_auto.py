@@ -72,15 +72,15 @@ def test_refusals_at_random_are_no_limit(
 ) -> None:
     """At least half of what an endpoint gives unrefused, less the share refused."""
     refusing = conditions(QUICK, refusing=share)
-    trace = simulated([refusing], 30.0, seed=seed, searches=searches)
-    assert trace.rate_per_s(0.0, 30.0) >= 0.5 * (1 - share) * 1000
+    trace = simulated([refusing], 12.0, seed=seed, searches=searches)
+    assert trace.rate_per_s(0.0, 12.0) >= 0.5 * (1 - share) * 1000
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_few_refusals_at_random_do_not_add_up(seed: int) -> None:
     """One in twenty: each used to cut the rate a little further, without end."""
-    trace = simulated([conditions(QUICK, refusing=0.05)], 30.0, seed=seed)
-    assert trace.rate_per_s(10.0, 30.0) >= 0.5 * 950
+    trace = simulated([conditions(QUICK, refusing=0.05)], 20.0, seed=seed)
+    assert trace.rate_per_s(10.0, 20.0) >= 0.5 * 950
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -92,17 +92,17 @@ def test_after_seconds_of_trouble_the_former_rate_is_back(
     """Server errors and refusals mixed for 3 s: nine tenths within five seconds."""
     usual = conditions(QUICK)
     bad = conditions(QUICK, failing=failing, refusing=refusing)
-    trace = simulated([usual, 10.0, bad, 13.0, usual], 30.0, seed=seed)
-    assert trace.reaches_s(0.9 * 1000, after_s=13.0) <= 6.0
-    assert trace.rate_per_s(20.0, 30.0) >= 0.9 * 1000
+    trace = simulated([usual, 5.0, bad, 8.0, usual], 18.0, seed=seed)
+    assert trace.reaches_s(0.9 * 1000, after_s=8.0) <= 6.0
+    assert trace.rate_per_s(14.0, 18.0) >= 0.9 * 1000
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_after_seconds_of_refusals_only_the_former_rate_is_back(seed: int) -> None:
     """Everything is answered with 429 for 3 s, then nothing."""
     usual, bad = conditions(QUICK), conditions(QUICK, refusing=1.0)
-    trace = simulated([usual, 10.0, bad, 13.0, usual], 25.0, seed=seed)
-    assert trace.reaches_s(0.9 * 1000, after_s=14.0) <= 6.0
+    trace = simulated([usual, 5.0, bad, 8.0, usual], 18.0, seed=seed)
+    assert trace.reaches_s(0.9 * 1000, after_s=9.0) <= 6.0
 
 
 def test_an_outage_teaches_nothing() -> None:

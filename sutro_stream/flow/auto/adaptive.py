@@ -38,6 +38,8 @@ _REFUSED = WaitReason(
     text="the endpoint, which refuses requests (HTTP 429)",
 )
 _NEAR = 0.9
+# So few in flight are new highs by and by; what is refused then is a matter of rate.
+_FEW = 8
 _SAME = 0.05
 
 
@@ -238,7 +240,7 @@ class AdaptiveThrottle:
             search.restore(now_s)
         if refusal in {Refusal.IN_VAIN, Refusal.STALE, Refusal.EMPTY, Refusal.CHANCE}:
             return
-        if is_new_high:
+        if is_new_high and met >= _FEW:
             again = abs(met - self._met) <= 1 + _SAME * met
             if again or met >= _NEAR * search.limit:
                 search.refused(now_s, at=met)

@@ -287,7 +287,12 @@ class RateSearch:
     def _cut(self, sequence: int, sent_s: float, now_s: float) -> None:
         elapsed_s = max(sent_s - self._mark_s, 1e-6)
         admitted = max(0, sequence - self._mark_sequence - 1 - self._refused_since_mark)
-        sending_per_s = self._rate if self._is_used() else self._recent_per_s
+        # After an idle time the burst that was refused has gone out since.
+        since = (self._next_sequence - self._slot_sequence) / max(
+            now_s - self._slot_s, _SLOT_S
+        )
+        recent_per_s = max(self._recent_per_s, min(since, self._rate))
+        sending_per_s = self._rate if self._is_used() else recent_per_s
         prior_s = _CUT_REQUESTS / (_CUT * sending_per_s)
         if admitted >= _NEWS_REQUESTS or not self._review.before_per_s:
             is_run = admitted >= _RUN_REQUESTS
