@@ -12,11 +12,7 @@ from enum import Enum, auto
 # of requests through, chance the same share.
 _DEEP = 1 / 3
 # So many requests at the lower rate make a share, with so many refusals among them. A
-<<<<<<< HEAD
 # limit that is kept to still refuses some: one in two seconds, or one in a hundred.
-=======
-# limit that is kept to still refuses some: one in two seconds, one or two in a hundred.
->>>>>>> auto
 _LOW_REQUESTS = 12
 _LOW_REFUSALS = 4
 _USUAL_SHARE = 0.015
