@@ -134,14 +134,7 @@ class Log:
     def spooled(self, frame: Frame) -> None:
         """Append where input rows lie."""
         self.check()
-        entry = SPOOLED.pack(
-            IS_SPOOLED,
-            frame.first_index,
-            frame.rows,
-            frame.position,
-            frame.length,
-            frame.checksum,
-        )
+        entry = SPOOLED.pack(IS_SPOOLED, *frame)
         self._append(FRAME.pack(len(entry), crc32(entry)) + entry)
 
     def rotate(self) -> None:

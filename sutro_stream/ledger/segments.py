@@ -177,7 +177,7 @@ def read_segment(
             (row,) = unpack_row(data, start + 1)
             (asked_after if row in records else asked).append(row)
         else:
-            chunk.frames.append(_frame(data[start:stop]))
+            chunk.frames.append(Frame(*SPOOLED.unpack(data[start:stop])[1:]))
     yield chunk
 
 
@@ -235,17 +235,6 @@ def _is_torn(data: bytes, at: int, *, is_last: bool) -> bool:
     is_long = len(written) - start < FRAME.unpack_from(data, at)[0] <= _MOST_BYTES
     is_whole = data[start] == _IS_RECORD and written.endswith(b"]")
     return is_long and data[start] in _KINDS and not is_whole
-
-
-def _frame(entry: bytes) -> Frame:
-    _, first_index, rows, position, length, expected = SPOOLED.unpack(entry)
-    return Frame(
-        first_index=first_index,
-        rows=rows,
-        position=position,
-        length=length,
-        checksum=expected,
-    )
 
 
 def _record(data: bytes, start: int, end: int, expected: int | None) -> Record | None:

@@ -9,7 +9,6 @@ from contextlib import (
     asynccontextmanager,
 )
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
@@ -210,8 +209,14 @@ class FilePipeline:
                     filing = _Filing(run, ledgers, form, writer)
                     rows = await filing.run(failures_to, on_progress)
                 else:
-                    output = partial(_stream, run, self.sink, writer, on_progress)
-                    rows = await output(ledgers=ledgers, failures_to=failures_to)
+                    rows = await _stream(
+                        run,
+                        self.sink,
+                        writer,
+                        on_progress,
+                        ledgers=ledgers,
+                        failures_to=failures_to,
+                    )
             except RunStoppedError as error:
                 for ledger in ledgers.values():
                     ledger.stay()

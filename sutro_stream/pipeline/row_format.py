@@ -60,7 +60,6 @@ class TableFormat:
 
     @property
     def schema(self) -> pa.Schema:
-        """See `RowFormat`."""
         return self._layout.schema
 
     def kept(self, prompts: PromptBatch) -> pa.RecordBatch:
@@ -70,7 +69,6 @@ class TableFormat:
     def records(
         self, kept: pa.RecordBatch, outcomes: Sequence[Outcome]
     ) -> pa.RecordBatch:
-        """See `RowFormat`."""
         prompts = PromptBatch(
             rows=RowBatch(records=kept, first_index=0),
             texts=pa.nulls(kept.num_rows, pa.large_string()),
