@@ -83,10 +83,7 @@ class Totals:
     def add(self, records: Sequence[Record], spent_before: Mapping[int, int]) -> None:
         """Count outcomes that were not there before.
 
-        Args:
-            records: The outcomes.
-            spent_before: Requests spent on outcomes of these rows that do not stand,
-                by row.
+        For some of their rows, requests were `spent_before` on others, by row.
         """
         if not records:
             return

@@ -13,7 +13,7 @@ from sutro_stream.ledger.database import Files, connect_to_look, no_ledger_at
 from sutro_stream.ledger.encoding import checksum
 from sutro_stream.ledger.inspection import open_segments, read_left
 from sutro_stream.ledger.lock import is_locked
-from sutro_stream.ledger.spool import Frame, Spool, enlist, listed_frames
+from sutro_stream.ledger.spool import Spool, enlist, listed_frames
 from sutro_stream.ledger.statements import insert_many
 
 _CHUNK_ROWS = 1_024
@@ -88,7 +88,8 @@ def drop_unreadable(copy: sqlite3.Connection, spool: Spool, damages: list[str]) 
         except StoreError:
             pass
         copy.execute("DELETE FROM frames WHERE first_index = ?", (frame.first_index,))
-        damages.append(f"{_rows(frame)} have no readable input columns")
+        first, last = frame.first_index, frame.first_index + frame.rows - 1
+        damages.append(f"rows {first:,} to {last:,} have no readable input columns")
 
 
 def _copy_database(
@@ -185,7 +186,3 @@ def _is_sound(record: Record) -> bool:
         return checksum(record.row, record.digest, record.body) == record.checksum
     except TypeError:
         return False
-
-
-def _rows(frame: Frame) -> str:
-    return f"rows {frame.first_index:,} to {frame.first_index + frame.rows - 1:,}"

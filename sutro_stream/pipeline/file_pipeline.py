@@ -117,12 +117,8 @@ def _joined(batches: list[Batch]) -> list[Batch]:
     joined: list[Batch] = []
     for _, group in groupby(batches, key=_origin):
         members = list(group)
-        first = members[0]
-        if len(members) == 1 or not isinstance(first, OutcomeBatch):
-            joined += members
-            continue
         outcomes = [member for member in members if isinstance(member, OutcomeBatch)]
-        joined.append(OutcomeBatch.join(outcomes))
+        joined += [OutcomeBatch.join(outcomes)] if len(outcomes) > 1 else members
     return joined
 
 

@@ -159,14 +159,7 @@ class SubmissionRun:
         known: Mapping[int, Outcome],
         answers: BatchAnswers | None,
     ) -> Sequence[Outcome]:
-        """The outcomes of a part.
-
-        Args:
-            part: Some rows.
-            start: Offset of the first within the batch.
-            known: Outcomes of earlier runs, by offset within the batch.
-            answers: Of this one, `None` when nothing was asked.
-        """
+        """The outcomes of the part from offset `start` on, of earlier runs and this."""
         asked = [] if answers is None else _within(answers.offsets, start, part)
         outcomes: Sequence[Outcome] = ()
         if answers is not None:
@@ -274,9 +267,9 @@ def _is_kept(job_batch: JobBatch, answers: BatchAnswers | None) -> bool:
 
 
 def _has_failure(outcomes: Sequence[Outcome]) -> bool:
-    if isinstance(outcomes, AnsweredTexts):
-        return False
-    return any(outcome.error is not None for outcome in outcomes)
+    return not isinstance(outcomes, AnsweredTexts) and any(
+        outcome.error is not None for outcome in outcomes
+    )
 
 
 def _within(offsets: Sequence[int], start: int, part: Part) -> Sequence[int]:
