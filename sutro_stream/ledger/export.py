@@ -63,10 +63,7 @@ class Export:
         taken = {*_ADDED, *([_INDEX] if has_strays else [])}
         names = [f"input_{name}" if name in taken else name for name in inputs.names]
         self._inputs = pa.schema(
-            [
-                pa.field(name, field.type, metadata=field.metadata)
-                for field, name in zip(inputs, names, strict=True)
-            ]
+            [field.with_name(name) for field, name in zip(inputs, names, strict=True)]
         )
         index = pa.field(_INDEX, pa.int64())
         self._kept = pa.schema([*([index] if has_strays else []), *self._inputs])

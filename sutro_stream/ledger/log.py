@@ -43,18 +43,16 @@ class Log:
     """The segment being written.
 
     Concurrency: one event loop; nothing waits. Writing goes to the system's cache.
+
+    Attributes:
+        number: Of the segment; those before it are complete.
     """
 
     def __init__(self, files: Files, number: int) -> None:
         self._files = files
-        self._number = number
+        self.number = number
         self._refusal: StoreError | None = None
         self._file = self._create(number)
-
-    @property
-    def number(self) -> int:
-        """Of the segment; those before it are complete."""
-        return self._number
 
     @property
     def is_empty(self) -> bool:
@@ -141,8 +139,8 @@ class Log:
         """Begin a new segment, unless this one is empty."""
         if not self.is_empty:
             self._file.close()
-            self._file = self._create(self._number + 1)
-            self._number += 1
+            self._file = self._create(self.number + 1)
+            self.number += 1
 
     def close(self) -> None:
         """Take nothing more; an empty segment goes."""
@@ -150,7 +148,7 @@ class Log:
         with suppress(OSError):
             self._file.close()
             if self.is_empty:
-                self._files.segment(self._number).unlink()
+                self._files.segment(self.number).unlink()
 
     def _create(self, number: int) -> AppendedFile:
         path = self._files.segment(number)

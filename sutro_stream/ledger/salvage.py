@@ -115,14 +115,12 @@ def _copy_database(
     while chunk := list(islice(rows, _CHUNK_ROWS)):
         insert_many(copy, "INSERT OR IGNORE INTO rows", chunk)
         copied += len(chunk)
-    if scan.has_failed or (expected is not None and copied != expected):
-        lost = "some" if expected is None else f"{max(expected - copied, 0):,}"
-        damages.append(
-            f"{files.main.name}: {lost} of its outcomes cannot be read, near row "
-            f"{scan.first_lost:,}"
-            if scan.has_failed
-            else f"{files.main.name}: {lost} of its outcomes are missing"
-        )
+    lost = "some" if expected is None else f"{max(expected - copied, 0):,}"
+    told = f"{files.main.name}: {lost} of its outcomes"
+    if scan.first_lost is not None:
+        damages.append(f"{told} cannot be read, near row {scan.first_lost:,}")
+    elif expected is not None and copied != expected:
+        damages.append(f"{told} are missing")
     return last
 
 
@@ -141,15 +139,13 @@ class _Scan:
     """Rows of a table some of whose pages may be damaged.
 
     Attributes:
-        has_failed: Whether anything could not be read.
-        first_lost: About where that was first.
+        first_lost: About where anything could not be read first, `None` while all can.
     """
 
     def __init__(self, source: sqlite3.Connection) -> None:
         self._source = source
         self._failures = 0
-        self.has_failed = False
-        self.first_lost = 0
+        self.first_lost: int | None = None
 
     def rows(self, bound: int) -> Iterator[Record]:
         """Those below an index that are what was written, about in order."""
@@ -177,8 +173,8 @@ class _Scan:
 
     def _lose(self, row: int) -> None:
         self._failures += 1
-        if not self.has_failed:
-            self.has_failed, self.first_lost = True, row
+        if self.first_lost is None:
+            self.first_lost = row
 
 
 def _is_sound(record: Record) -> bool:

@@ -40,6 +40,7 @@ class Store:
 
     Attributes:
         spooled: Rows of the spool when it was opened.
+        is_closing: Whether closing has begun.
         is_new: Whether no run has had it open before.
         has_reusable: Whether it has answers to prompts of an earlier input.
         leaves_log: Whether closing leaves the log for the next opening.
@@ -57,17 +58,12 @@ class Store:
         self.log: Log
         self._running = threading.RLock()
         self._taking_over = threading.Lock()
-        self._is_closing = False
+        self.is_closing = False
         self._is_done_with = False
         self._undo = ExitStack()
         self._reader: sqlite3.Connection | None = None
         self._spool = Spool(self.files.rows)
         self._leaders = Leaders(self.files.digests)
-
-    @property
-    def is_closing(self) -> bool:
-        """Whether closing has begun."""
-        return self._is_closing
 
     def open(self, work: WorkIdentity, mode: OpenMode) -> None:
         """Lock the ledger, check that it fits, and begin a run.
@@ -78,7 +74,7 @@ class Store:
         """
         files, undo = self.files, self._undo
         with self._running:
-            if self._is_closing:
+            if self.is_closing:
                 raise self._not_open()
             lock = Lock(files.lock, ledger=files.main)
             lock.acquire()
@@ -153,7 +149,7 @@ class Store:
 
         With `remove`, the ledger is done with and its files go.
         """
-        self._is_closing = True
+        self.is_closing = True
         with self._running:
             self._is_done_with = remove
             self._reader = None

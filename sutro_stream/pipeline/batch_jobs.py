@@ -92,11 +92,7 @@ class BatchJobs:
     async def answers(
         self, job_batch: JobBatch, wanted: Collection[int]
     ) -> AsyncIterator[BatchAnswers]:
-        """Wait until the deployment has answered a batch.
-
-        Args:
-            job_batch: Its rows.
-            wanted: Offsets of the rows to be asked; at least one.
+        """Wait until the deployment has answered the rows wanted, at least one.
 
         Cancellation: the job is cancelled, within seconds.
 
