@@ -29,9 +29,7 @@ class AppendedFile:
     def __init__(self, path: Path, *, room: int) -> None:
         """Create the file, or begin it anew.
 
-        Args:
-            path: Where.
-            room: Bytes for which the cheap way is prepared; more can be appended.
+        The cheap way is prepared for `room` bytes; more can be appended.
 
         Raises:
             OSError: It cannot be created.

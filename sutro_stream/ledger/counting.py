@@ -83,10 +83,7 @@ class Totals:
     def add(self, records: Sequence[Record], spent_before: Mapping[int, int]) -> None:
         """Count outcomes that were not there before.
 
-        Args:
-            records: The outcomes.
-            spent_before: Requests spent on outcomes of these rows that do not stand,
-                by row.
+        For some of their rows, requests were `spent_before` on others, by row.
         """
         if not records:
             return
@@ -130,15 +127,14 @@ class Totals:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spent:
+class Spent(NamedTuple):
     """What was spent on outcomes that were forgotten or never recorded."""
 
-    rows: int = 0
-    attempts: int = 0
-    retries: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
+    rows: int
+    attempts: int
+    retries: int
+    input_tokens: int
+    output_tokens: int
 
 
 def count(connection: sqlite3.Connection) -> Totals:
@@ -151,28 +147,40 @@ def count(connection: sqlite3.Connection) -> Totals:
         "SELECT row_count, index_sum, in_flight FROM state"
     ).fetchone()
     last = connection.execute("SELECT kept FROM runs ORDER BY id DESC").fetchone()
-    sums = connection.execute(
-        "SELECT count(*), count(leader), total(attempts), total(max(attempts - 1, 0)),"
-        " total(input_tokens), total(output_tokens), max(idx), coalesce(sum(idx), 0)"
-        " FROM rows"
-    ).fetchone()
-    rows, shared, attempts, retries, input_tokens, output_tokens, highest, found = sums
+    rows, found, shared, attempts, retries, inputs, outputs, highest = _sums(
+        connection,
+        "SELECT count(*), coalesce(sum(idx), 0), count(leader), total(attempts),"
+        " total(max(attempts - 1, 0)), total(input_tokens), total(output_tokens),"
+        " coalesce(max(idx), -1) FROM rows",
+    )
     if (rows, found) != (row_count, index_sum):
         raise ValueError("rows are missing")
-    repeated, calls = _repeated(connection)
+    spent = _sums(
+        connection,
+        "SELECT count(*), total(attempts), total(retries), total(input_tokens),"
+        " total(output_tokens) FROM spent",
+    )
+    rows_repeated, calls_repeated = _sums(
+        connection,
+        "SELECT count(*), total(spent.attempts) FROM spent CROSS JOIN rows"
+        " ON rows.idx = spent.idx WHERE rows.attempts > 0",
+    )
+    failures = connection.execute(
+        "SELECT kind, count(*) FROM rows WHERE kind IS NOT NULL GROUP BY kind"
+    )
     return Totals(
         rows=rows,
         index_sum=index_sum,
-        failed=_failures(connection),
+        failed=Counter({ErrorKind(kind): number for kind, number in failures}),
         shared=shared,
-        attempts=int(attempts),
-        retries=int(retries),
-        input_tokens=int(input_tokens),
-        output_tokens=int(output_tokens),
-        highest=-1 if highest is None else int(highest),
-        spent=_spent(connection),
-        rows_repeated=repeated,
-        calls_repeated=calls,
+        attempts=attempts,
+        retries=retries,
+        input_tokens=inputs,
+        output_tokens=outputs,
+        highest=highest,
+        spent=Spent(*spent),
+        rows_repeated=rows_repeated,
+        calls_repeated=calls_repeated,
         in_flight=sum(in_flight_calls(in_flight).values()),
         kept=0 if last is None else int(last[0]),
         damages=tuple(notes(connection, DAMAGE)),
@@ -191,31 +199,5 @@ def in_flight_calls(blob: bytes) -> dict[int, int]:
     return dict(zip(numbers[:half], numbers[half:], strict=True))
 
 
-def _failures(connection: sqlite3.Connection) -> Counter[ErrorKind]:
-    found = connection.execute(
-        "SELECT kind, count(*) FROM rows WHERE kind IS NOT NULL GROUP BY kind"
-    )
-    return Counter({ErrorKind(kind): number for kind, number in found})
-
-
-def _spent(connection: sqlite3.Connection) -> Spent:
-    sums = connection.execute(
-        "SELECT count(*), total(attempts), total(retries), total(input_tokens),"
-        " total(output_tokens) FROM spent"
-    ).fetchone()
-    rows, attempts, retries, input_tokens, output_tokens = (int(sum_) for sum_ in sums)
-    return Spent(
-        rows=rows,
-        attempts=attempts,
-        retries=retries,
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-    )
-
-
-def _repeated(connection: sqlite3.Connection) -> tuple[int, int]:
-    rows, calls = connection.execute(
-        "SELECT count(*), total(spent.attempts) FROM spent CROSS JOIN rows"
-        " ON rows.idx = spent.idx WHERE rows.attempts > 0"
-    ).fetchone()
-    return int(rows), int(calls)
+def _sums(connection: sqlite3.Connection, query: str) -> list[int]:
+    return [int(number) for number in connection.execute(query).fetchone()]

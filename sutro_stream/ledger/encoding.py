@@ -87,12 +87,10 @@ def decode(body: bytes) -> Outcome | Shared:
         value = orjson.loads(decoded.text)
     elif value is not None:
         value = orjson.loads(value)
-    return Outcome(
-        answer=decoded,
-        value=value,
-        error=None if error is None else _decoded_error(error),
-        attempts=attempts,
-    )
+    if error is not None:
+        kind, message, field = error
+        error = RowError(kind=ErrorKind(kind), message=message, field=field)
+    return Outcome(answer=decoded, value=value, error=error, attempts=attempts)
 
 
 def checksum(index: int, digest: int, body: bytes) -> int:
@@ -124,19 +122,17 @@ def _decoded_answer(fields: list[Any]) -> Answer:
     return Answer(
         text=text,
         finish_reason=finish_reason,
-        usage=None if usage is None else _decoded_usage(usage),
+        usage=None
+        if usage is None
+        else Usage(
+            input_tokens=usage[0], output_tokens=usage[1], cached_tokens=usage[2]
+        ),
         model=model,
         reasoning=reasoning,
         refusal=refusal,
         logprobs=None
         if logprobs is None
         else tuple(_decoded_logprob(entry) for entry in logprobs),
-    )
-
-
-def _decoded_usage(fields: list[int]) -> Usage:
-    return Usage(
-        input_tokens=fields[0], output_tokens=fields[1], cached_tokens=fields[2]
     )
 
 
@@ -154,11 +150,6 @@ def _decoded_logprob(fields: list[Any]) -> TokenLogprob:
 def _logarithm(number: float | None) -> float:
     # JSON has no infinities: the logarithm of nothing was written as null.
     return -math.inf if number is None else number
-
-
-def _decoded_error(fields: list[Any]) -> RowError:
-    kind, message, field = fields
-    return RowError(kind=ErrorKind(kind), message=message, field=field)
 
 
 def _value(value: Any, text: str | None) -> bool | str:

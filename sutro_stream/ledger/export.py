@@ -24,8 +24,6 @@ from sutro_stream.ledger.salvage import drop_unreadable, salvage
 from sutro_stream.ledger.spool import Spool, listed_frames
 from sutro_stream.values.layout import Shape
 from sutro_stream.values.outcomes import OutcomeBatch
-from sutro_stream.values.prompts import PromptBatch
-from sutro_stream.values.rows import RowBatch
 
 _CHUNK_ROWS = 1_024
 _CHUNK_BYTES = 8 << 20
@@ -65,10 +63,7 @@ class Export:
         taken = {*_ADDED, *([_INDEX] if has_strays else [])}
         names = [f"input_{name}" if name in taken else name for name in inputs.names]
         self._inputs = pa.schema(
-            [
-                pa.field(name, field.type, metadata=field.metadata)
-                for field, name in zip(inputs, names, strict=True)
-            ]
+            [field.with_name(name) for field, name in zip(inputs, names, strict=True)]
         )
         index = pa.field(_INDEX, pa.int64())
         self._kept = pa.schema([*([index] if has_strays else []), *self._inputs])
@@ -116,24 +111,9 @@ class Export:
             columns = records.take(pa.array([row - start for row in known])).columns
         if self._has_index:
             columns = [pa.array(known, pa.int64()), *columns]
-        rows = (
-            pa.record_batch(columns, schema=self._kept)
-            if columns
-            else pa.RecordBatch.from_struct_array(
-                pa.array([{}] * len(known), pa.struct([]))
-            )
-        )
-        return self._layout.records(
-            OutcomeBatch(
-                prompts=PromptBatch(
-                    rows=RowBatch(records=rows, first_index=0),
-                    texts=pa.nulls(len(known), pa.large_string()),
-                ),
-                offsets=range(len(known)),
-                outcomes=[row.outcome for row in known.values()],
-                structured=False,
-            )
-        )
+        rows = pa.record_batch(columns, schema=self._kept)
+        outcomes = [row.outcome for row in known.values()]
+        return self._layout.answered(rows, outcomes)
 
 
 @contextmanager

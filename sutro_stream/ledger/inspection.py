@@ -23,7 +23,7 @@ from sutro_stream.ledger.database import (
 from sutro_stream.ledger.lock import is_locked
 from sutro_stream.ledger.opening import work_of
 from sutro_stream.ledger.output import Cells, output_reader
-from sutro_stream.ledger.reading import iterate
+from sutro_stream.ledger.reading import read_rows
 from sutro_stream.ledger.segments import (
     Chunk,
     damage,
@@ -146,13 +146,13 @@ def read_left(
     is_writing: bool,
     damages: list[str],
 ) -> Iterator[Chunk]:
-    """What the log has that the database has not.
+    """What the log has that the database has not, whose last segment is `last`.
 
     Args:
         files: The ledger's.
         segments: Those opened.
-        last: The last one taken over, `None` where that cannot be known.
-        is_writing: Whether a run adds to it meanwhile.
+        last: `None` where that cannot be known.
+        is_writing: Whether a run adds to the log meanwhile.
         damages: Gets a text for each damaged part.
     """
     for number, file in segments:
@@ -236,7 +236,12 @@ def _compare(
         if index > rows - 1:
             problems.add(f"row {rows - 1}: has no outcome in the ledger")
             continue
-        _compare_row(index, outcome, cells, problems)
+        text = None if outcome.answer is None else outcome.answer.text
+        error = None if outcome.error is None else str(outcome.error)
+        if cells[0] != text:
+            problems.add(f"row {index}: the output is not the recorded answer")
+        if cells[1] != error:
+            problems.add(f"row {index}: the error is not the recorded one")
         outcomes += 1
         pending = next(recorded, None)
     if pending is not None:
@@ -245,22 +250,19 @@ def _compare(
         problems.add(f"the file has {rows} rows, the ledger {outcomes}")
 
 
-def _compare_row(
-    index: int, outcome: Outcome, cells: Cells, problems: _Problems
-) -> None:
-    text = None if outcome.answer is None else outcome.answer.text
-    error = None if outcome.error is None else str(outcome.error)
-    if cells[0] != text:
-        problems.add(f"row {index}: the output is not the recorded answer")
-    if cells[1] != error:
-        problems.add(f"row {index}: the error is not the recorded one")
-
-
 def _recorded(
     connection: sqlite3.Connection, path: Path
 ) -> Iterator[tuple[int, Outcome]]:
+    """Every row that has an outcome, in order; few are in memory at once."""
     with store_errors(path):
-        yield from iterate(connection, chunk_rows=_CHUNK_ROWS, chunk_bytes=_CHUNK_BYTES)
+        (last,) = connection.execute("SELECT max(idx) FROM rows").fetchone()
+        at = 0
+        while last is not None and at <= last:
+            rows = read_rows(connection, at, at + _CHUNK_ROWS, max_bytes=_CHUNK_BYTES)
+            for index, row in rows.items():
+                yield index, row.outcome
+            # What a limit in bytes cut off is read next.
+            at = max(rows) + 1 if rows else at + _CHUNK_ROWS
 
 
 def _runs(connection: sqlite3.Connection) -> tuple[LedgerRun, ...]:

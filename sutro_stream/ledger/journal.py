@@ -10,19 +10,14 @@ import logging
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
 from sutro_stream.ledger.additions import DAMAGE, OUTPUT
-from sutro_stream.ledger.counting import (
-    Totals,
-    count,
-    in_flight_blob,
-    in_flight_calls,
-)
+from sutro_stream.ledger.counting import count, in_flight_blob, in_flight_calls
 from sutro_stream.ledger.database import Files, store_errors, transaction
-from sutro_stream.ledger.opening import now
+from sutro_stream.ledger.identity import WorkIdentity
+from sutro_stream.ledger.opening import OpenMode, begin_run, now
 from sutro_stream.ledger.segments import (
     damage,
     missing_segments,
@@ -39,6 +34,10 @@ class Journal:
     """The database of an open ledger, and what it has taken over.
 
     Concurrency: blocking; calls from several threads take turns.
+
+    Attributes:
+        totals: What is in the database; never changes, but is replaced.
+        last_segment: Number of the last segment that was taken over.
     """
 
     def __init__(self, connection: sqlite3.Connection, files: Files) -> None:
@@ -52,31 +51,23 @@ class Journal:
         self._running = threading.Lock()
         self._is_closed = False
         with store_errors(files.main):
-            self._totals = count(connection)
+            self.totals = count(connection)
             segment, in_flight = connection.execute(
                 "SELECT segment, in_flight FROM state"
             ).fetchone()
-            self._last_segment = int(segment)
+            self.last_segment = int(segment)
             self._in_flight = in_flight_calls(in_flight)
 
-    @property
-    def totals(self) -> Totals:
-        """What is in the database; never changes, but is replaced."""
-        return self._totals
-
-    @property
-    def last_segment(self) -> int:
-        """Number of the last segment that was taken over."""
-        return self._last_segment
-
-    def begin(self, run: Callable[[sqlite3.Connection, Totals], Totals]) -> None:
+    def begin(self, work: WorkIdentity, mode: OpenMode) -> None:
         """Begin a run, after everything that earlier ones left is taken over."""
         found = self._files.segments()
         for number in found:
             self.take_over(number, is_own=False, is_last=number == found[-1])
         with self._running, store_errors(self._files.main):
             with transaction(self._connection):
-                self._totals = run(self._connection, self._totals)
+                self.totals = begin_run(
+                    self._connection, self.totals, work=work, mode=mode
+                )
             self._in_flight.clear()
 
     def take_over(
@@ -84,10 +75,7 @@ class Journal:
     ) -> None:
         """Take over a segment of the log and remove it; others go before it.
 
-        Args:
-            number: Of the segment.
-            is_own: Whether this process wrote it.
-            is_last: Whether a crash may have cut it off.
+        `is_own` and `is_last` are those of `read_segment`.
 
         Raises:
             StoreError: It could not be taken over, and stays.
@@ -95,7 +83,7 @@ class Journal:
         with self._running, store_errors(self._files.main):
             if self._is_closed:
                 return
-            if number > self._last_segment:
+            if number > self.last_segment:
                 self._take_over(number, is_own=is_own, is_last=is_last)
             # Its rows must be on the disk before it goes.
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
@@ -143,7 +131,7 @@ class Journal:
 
     def _take_over(self, number: int, *, is_own: bool, is_last: bool) -> None:
         # New objects, which take the place of the old ones once they are true.
-        totals = replace(self._totals, failed=Counter(self._totals.failed))
+        totals = replace(self.totals, failed=Counter(self.totals.failed))
         in_flight = dict(self._in_flight)
         data = self._files.segment(number).read_bytes()
         lost: list[range] = []
@@ -163,7 +151,7 @@ class Journal:
                 (totals.rows, totals.index_sum, number, in_flight_blob(in_flight)),
             )
             damages = [
-                *missing_segments(self._files, self._last_segment, number),
+                *missing_segments(self._files, self.last_segment, number),
                 *(damage(self._files, number, part) for part in lost),
             ]
             self._connection.executemany(
@@ -178,5 +166,5 @@ class Journal:
             )
         totals.damages += tuple(damages)
         totals.in_flight = sum(in_flight.values())
-        self._totals, self._in_flight = totals, in_flight
-        self._last_segment = number
+        self.totals, self._in_flight = totals, in_flight
+        self.last_segment = number

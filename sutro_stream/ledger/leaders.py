@@ -41,13 +41,7 @@ class Leaders:
         digests: Sequence[int | None],
         recorded: sqlite3.Connection,
     ) -> list[int]:
-        """See `Ledger.leaders`.
-
-        Args:
-            first_index: Index of the first row.
-            digests: Of the rows' prompts.
-            recorded: The ledger, whose rows are entered first.
-        """
+        """See `Ledger.leaders`; the rows of the ledger `recorded` are entered first."""
         with self._step():
             connection = self._connection or self._create(recorded)
             unique = {digest for digest in digests if digest is not None}

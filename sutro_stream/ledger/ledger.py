@@ -45,6 +45,9 @@ class Ledger:
 
     Attributes:
         kept: Rows that had an outcome when the ledger was opened.
+        is_new: Whether no run has had it open before.
+        has_reusable: Whether it has answers from an input before; see
+            `OpenMode.REUSE`.
     """
 
     def __init__(self, store: Store, *, segments_left: int) -> None:
@@ -57,16 +60,13 @@ class Ledger:
         self._is_done_with = False
         self._stays = False
         self.kept = store.journal.totals.rows
+        self.is_new = store.is_new
+        self.has_reusable = store.has_reusable
 
     @property
     def is_done_with(self) -> bool:
         """Whether its files go when the context is left."""
         return self._is_done_with
-
-    @property
-    def is_new(self) -> bool:
-        """Whether no run has had it open before."""
-        return self._store.is_new
 
     @property
     def is_left(self) -> bool:
@@ -76,11 +76,6 @@ class Ledger:
     def stay(self) -> None:
         """Say that the run is to be gone on with, whether anything is kept or not."""
         self._stays = True
-
-    @property
-    def has_reusable(self) -> bool:
-        """Whether it has answers from an input before; see `OpenMode.REUSE`."""
-        return self._store.has_reusable
 
     async def known(self, first_index: int, count: int) -> Mapping[int, KnownRow]:
         """Outcomes of the `count` rows from `first_index` on, by index.
@@ -96,13 +91,7 @@ class Ledger:
         return await self._in_thread(self._store.known, first_index, count)
 
     async def reusable(self, digests: Mapping[int, int]) -> Mapping[int, Outcome]:
-        """Answers to the same prompts from an input before; see `OpenMode.REUSE`.
-
-        Args:
-            digests: Of the prompts, by row.
-
-        Returns:
-            By row, where there is one. They are not recorded yet.
+        """See `OutcomeStore` and `OpenMode.REUSE`; they are not recorded yet.
 
         Raises:
             StoreError: The ledger cannot be read, or is damaged.
@@ -183,15 +172,10 @@ class Ledger:
     async def leaders(
         self, first_index: int, digests: Sequence[int | None]
     ) -> Sequence[int]:
-        """For each row the first one, by index, that has the same prompt.
+        """See `OutcomeStore`; asking twice changes nothing.
 
-        Asking twice changes nothing. A later run knows the rows that have an
-        outcome, and of the others those it has been asked about itself.
-
-        Args:
-            first_index: Index of the first of the rows.
-            digests: Of their prompts, in order; `None` for a row that stands for
-                itself, as one without a prompt does.
+        A later run knows the rows that have an outcome, and of the others those it
+        has been asked about itself.
 
         Raises:
             StoreError: The ledger cannot be used.
@@ -221,11 +205,8 @@ class Ledger:
         replay = self._store.replay(
             range(self._spooled) if span is None else span, rows=max(rows, 1)
         )
-        while True:
-            chunk = await self._in_thread(self._store.next_chunk, replay)
-            if chunk is None:
-                return
-            yield chunk.first_index, chunk.records, chunk.outcomes
+        while chunk := await self._in_thread(self._store.next_chunk, replay):
+            yield chunk
 
     def statistics(self) -> LedgerStatistics:
         """Counters over all runs, as they were at the last `flush` or later."""

@@ -8,7 +8,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from sutro_stream.errors import StoreError, StoreInUseError
+from sutro_stream.errors import StoreInUseError
+from sutro_stream.ledger.database import store_errors
 
 # Somebody who only looks whether a run is writing holds the lock for an instant.
 _TRIES = 10
@@ -53,12 +54,8 @@ class Lock:
             StoreError: The file cannot be made.
         """
         for remaining in reversed(range(_TRIES)):
-            try:
+            with store_errors(self._ledger):
                 descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
-            except OSError as error:
-                reason = (error.strerror or str(error)).lower()
-                message = f"cannot use the ledger {self._ledger}: {reason}"
-                raise StoreError(message, path=str(self._ledger)) from error
             try:
                 _try_lock(descriptor, shared=False)
                 taken = _is_at(self._path, descriptor)
@@ -66,7 +63,10 @@ class Lock:
                 taken = False
             if taken:
                 self._descriptor = descriptor
-                self._sign()
+                with suppress(OSError):
+                    os.ftruncate(descriptor, 0)
+                    os.lseek(descriptor, 0, os.SEEK_SET)
+                    os.write(descriptor, b"%d\n" % os.getpid())
                 return
             os.close(descriptor)
             if remaining:
@@ -86,13 +86,6 @@ class Lock:
         if sys.platform == "win32":
             with suppress(OSError):
                 self._path.unlink()
-
-    def _sign(self) -> None:
-        if self._descriptor is not None:
-            with suppress(OSError):
-                os.ftruncate(self._descriptor, 0)
-                os.lseek(self._descriptor, 0, os.SEEK_SET)
-                os.write(self._descriptor, b"%d\n" % os.getpid())
 
     def _refused(self) -> StoreInUseError:
         try:

@@ -43,18 +43,16 @@ class Log:
     """The segment being written.
 
     Concurrency: one event loop; nothing waits. Writing goes to the system's cache.
+
+    Attributes:
+        number: Of the segment; those before it are complete.
     """
 
     def __init__(self, files: Files, number: int) -> None:
         self._files = files
-        self._number = number
+        self.number = number
         self._refusal: StoreError | None = None
         self._file = self._create(number)
-
-    @property
-    def number(self) -> int:
-        """Of the segment; those before it are complete."""
-        return self._number
 
     @property
     def is_empty(self) -> bool:
@@ -134,22 +132,15 @@ class Log:
     def spooled(self, frame: Frame) -> None:
         """Append where input rows lie."""
         self.check()
-        entry = SPOOLED.pack(
-            IS_SPOOLED,
-            frame.first_index,
-            frame.rows,
-            frame.position,
-            frame.length,
-            frame.checksum,
-        )
+        entry = SPOOLED.pack(IS_SPOOLED, *frame)
         self._append(FRAME.pack(len(entry), crc32(entry)) + entry)
 
     def rotate(self) -> None:
         """Begin a new segment, unless this one is empty."""
         if not self.is_empty:
             self._file.close()
-            self._file = self._create(self._number + 1)
-            self._number += 1
+            self._file = self._create(self.number + 1)
+            self.number += 1
 
     def close(self) -> None:
         """Take nothing more; an empty segment goes."""
@@ -157,7 +148,7 @@ class Log:
         with suppress(OSError):
             self._file.close()
             if self.is_empty:
-                self._files.segment(self._number).unlink()
+                self._files.segment(self.number).unlink()
 
     def _create(self, number: int) -> AppendedFile:
         path = self._files.segment(number)

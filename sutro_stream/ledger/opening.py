@@ -42,10 +42,7 @@ class OpenMode(StrEnum):
 def open_database(
     files: Files, work: WorkIdentity, mode: OpenMode
 ) -> sqlite3.Connection:
-    """Create the ledger or find it; the lock is held.
-
-    Returns:
-        The connection to write to.
+    """A connection to write to a ledger that is created or found; the lock is held.
 
     Raises:
         WorkChangedError: It belongs to other work.
@@ -80,17 +77,7 @@ def begin_run(
     work: WorkIdentity,
     mode: OpenMode,
 ) -> Totals:
-    """Enter a new run, in a transaction of the caller.
-
-    Args:
-        connection: To write to.
-        totals: What the ledger holds.
-        work: What it belongs to from now on.
-        mode: What becomes of what it holds.
-
-    Returns:
-        What it holds then.
-    """
+    """Enter a new run, in a transaction of the caller; what the ledger holds then."""
     is_changed = _settle(connection)
     kept = totals.rows
     forgotten = totals.failed

@@ -60,7 +60,9 @@ def _readable(path: Path, read: _Read) -> Generator[Cells, None, None]:
 
 def _parquet(path: Path) -> Iterator[Cells]:
     with pq.ParquetFile(path) as file:
-        _check(file.schema_arrow.names)
+        for name in _COLUMNS:
+            if name not in file.schema_arrow.names:
+                raise ValueError(f"has no column {name!r}")
         for records in file.iter_batches(_CHUNK_ROWS, columns=list(_COLUMNS)):
             yield from _cells(records)
 
@@ -115,12 +117,6 @@ def _stream(path: Path) -> Iterator[IO[bytes]]:
             return
         with gzip.GzipFile(fileobj=file) as unpacked:
             yield unpacked  # type: ignore[misc]
-
-
-def _check(names: list[str]) -> None:
-    missing = [name for name in _COLUMNS if name not in names]
-    if missing:
-        raise ValueError(f"has no column {missing[0]!r}")
 
 
 def _cells(records: pa.RecordBatch) -> Iterator[Cells]:

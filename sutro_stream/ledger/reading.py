@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -35,12 +35,7 @@ def read_rows(
 ) -> dict[int, KnownRow]:
     """Outcomes of the rows from `first_index` up to, not with, `stop_index`.
 
-    Args:
-        connection: To the ledger.
-        first_index: Index of the first row.
-        stop_index: Index behind the last row.
-        max_bytes: Stop after the row with which the stored outcomes exceed this;
-            `None` for no limit.
+    Stops after the row with which the stored outcomes exceed `max_bytes`, if given.
 
     Raises:
         ValueError: Something is not what was written.
@@ -63,24 +58,6 @@ def read_rows(
             outcome = _shared(outcome, head, *leaders[outcome.leader])  # noqa: PLW2901
         known[head.row] = KnownRow(digest=head.digest, outcome=outcome)
     return known
-
-
-def iterate(
-    connection: sqlite3.Connection, *, chunk_rows: int, chunk_bytes: int
-) -> Iterator[tuple[int, Outcome]]:
-    """Every row that has an outcome, in order; few are in memory at once.
-
-    Raises:
-        ValueError: Something is not what was written.
-    """
-    (last,) = connection.execute("SELECT max(idx) FROM rows").fetchone()
-    at = 0
-    while last is not None and at <= last:
-        rows = read_rows(connection, at, at + chunk_rows, max_bytes=chunk_bytes)
-        for index, row in rows.items():
-            yield index, row.outcome
-        # What a limit in bytes cut off is read next.
-        at = max(rows) + 1 if rows else at + chunk_rows
 
 
 def _heads(
@@ -168,13 +145,8 @@ def read_reusable(
 ) -> dict[int, Outcome]:
     """Answers to prompts, given to rows of another input.
 
-    Args:
-        connection: To the ledger.
-        digests: Of the prompts wanted, by row.
-
-    Returns:
-        By row; that of the row of the same index, else that of the first with the
-        prompt.
+    By row, as are the `digests` of the prompts wanted; that of the row of the same
+    index, else that of the first with the prompt.
 
     Raises:
         ValueError: Something is not what was written.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import pyarrow as pa
 
@@ -19,19 +19,8 @@ from sutro_stream.values.outcomes import Outcome
 _CHUNK_BYTES = 8 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chunk:
-    """Consecutive rows.
-
-    Attributes:
-        first_index: Index of the first.
-        records: Their input columns.
-        outcomes: One for each.
-    """
-
-    first_index: int
-    records: pa.RecordBatch
-    outcomes: Sequence[Outcome]
+Chunk: TypeAlias = tuple[int, pa.RecordBatch, Sequence[Outcome]]
+"""Consecutive rows: index of the first, input columns, an outcome for each."""
 
 
 class Replay:
@@ -85,13 +74,14 @@ class Replay:
             records = records.slice(0, count)
         self._at = first + count
         outcomes = [known[index].outcome for index in range(first, self._at)]
-        return Chunk(first_index=first, records=records, outcomes=outcomes)
+        return first, records, outcomes
 
     def _gather(self) -> pa.RecordBatch:
         """Input rows from where we are: as many as asked for, fewer large ones."""
         taken = [self._next_records()]
         rows, size = taken[0].num_rows, taken[0].nbytes
-        while rows < self._rows and size < _CHUNK_BYTES and self._has_more(rows):
+        most = min(self._rows, self._stop - self._at)
+        while rows < most and size < _CHUNK_BYTES:
             records = self._next_records()
             taken.append(records)
             rows += records.num_rows
@@ -101,9 +91,6 @@ class Replay:
             self._pending.appendleft(records.slice(self._rows))
             records = records.slice(0, self._rows)
         return records
-
-    def _has_more(self, taken: int) -> bool:
-        return self._at + taken < self._stop
 
     def _next_records(self) -> pa.RecordBatch:
         if self._pending:

@@ -13,7 +13,7 @@ from sutro_stream.ledger.database import Files, connect_to_look, no_ledger_at
 from sutro_stream.ledger.encoding import checksum
 from sutro_stream.ledger.inspection import open_segments, read_left
 from sutro_stream.ledger.lock import is_locked
-from sutro_stream.ledger.spool import Frame, Spool, enlist, listed_frames
+from sutro_stream.ledger.spool import Spool, enlist, listed_frames
 from sutro_stream.ledger.statements import insert_many
 
 _CHUNK_ROWS = 1_024
@@ -88,7 +88,8 @@ def drop_unreadable(copy: sqlite3.Connection, spool: Spool, damages: list[str]) 
         except StoreError:
             pass
         copy.execute("DELETE FROM frames WHERE first_index = ?", (frame.first_index,))
-        damages.append(f"{_rows(frame)} have no readable input columns")
+        first, last = frame.first_index, frame.first_index + frame.rows - 1
+        damages.append(f"rows {first:,} to {last:,} have no readable input columns")
 
 
 def _copy_database(
@@ -114,14 +115,12 @@ def _copy_database(
     while chunk := list(islice(rows, _CHUNK_ROWS)):
         insert_many(copy, "INSERT OR IGNORE INTO rows", chunk)
         copied += len(chunk)
-    if scan.has_failed or (expected is not None and copied != expected):
-        lost = "some" if expected is None else f"{max(expected - copied, 0):,}"
-        damages.append(
-            f"{files.main.name}: {lost} of its outcomes cannot be read, near row "
-            f"{scan.first_lost:,}"
-            if scan.has_failed
-            else f"{files.main.name}: {lost} of its outcomes are missing"
-        )
+    lost = "some" if expected is None else f"{max(expected - copied, 0):,}"
+    told = f"{files.main.name}: {lost} of its outcomes"
+    if scan.first_lost is not None:
+        damages.append(f"{told} cannot be read, near row {scan.first_lost:,}")
+    elif expected is not None and copied != expected:
+        damages.append(f"{told} are missing")
     return last
 
 
@@ -140,15 +139,13 @@ class _Scan:
     """Rows of a table some of whose pages may be damaged.
 
     Attributes:
-        has_failed: Whether anything could not be read.
-        first_lost: About where that was first.
+        first_lost: About where anything could not be read first, `None` while all can.
     """
 
     def __init__(self, source: sqlite3.Connection) -> None:
         self._source = source
         self._failures = 0
-        self.has_failed = False
-        self.first_lost = 0
+        self.first_lost: int | None = None
 
     def rows(self, bound: int) -> Iterator[Record]:
         """Those below an index that are what was written, about in order."""
@@ -176,8 +173,8 @@ class _Scan:
 
     def _lose(self, row: int) -> None:
         self._failures += 1
-        if not self.has_failed:
-            self.has_failed, self.first_lost = True, row
+        if self.first_lost is None:
+            self.first_lost = row
 
 
 def _is_sound(record: Record) -> bool:
@@ -185,7 +182,3 @@ def _is_sound(record: Record) -> bool:
         return checksum(record.row, record.digest, record.body) == record.checksum
     except TypeError:
         return False
-
-
-def _rows(frame: Frame) -> str:
-    return f"rows {frame.first_index:,} to {frame.first_index + frame.rows - 1:,}"

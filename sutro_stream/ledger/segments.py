@@ -62,11 +62,9 @@ class Chunk:
     def count_requests(
         self, in_flight: dict[int, int], new: Mapping[int, Record]
     ) -> None:
-        """Bring requests without an outcome, by row, up to date.
+        """Bring requests without an outcome, by row, up to date in place.
 
-        Args:
-            in_flight: Changed in place.
-            new: Rows whose outcome counts.
+        Only the outcomes of the rows in `new` count.
         """
         for row in in_flight.keys() & new.keys():
             del in_flight[row]
@@ -83,12 +81,8 @@ class Chunk:
         """Outcomes of rows that have none in the database, by row, in order.
 
         A row that shares the outcome of one that was lost with a damaged part of the
-        log is left out.
-
-        Args:
-            connection: To the database.
-            highest: Index of the last row that has one, -1 without any.
-            seen: Rows of earlier chunks that are not in the database.
+        log is left out. `highest` is the index of the last row that the database has,
+        -1 without any; `seen` are rows of earlier chunks that it has not.
         """
         records = self.records
         # Most rows come behind all that are there.
@@ -177,7 +171,7 @@ def read_segment(
             (row,) = unpack_row(data, start + 1)
             (asked_after if row in records else asked).append(row)
         else:
-            chunk.frames.append(_frame(data[start:stop]))
+            chunk.frames.append(Frame(*SPOOLED.unpack(data[start:stop])[1:]))
     yield chunk
 
 
@@ -237,25 +231,10 @@ def _is_torn(data: bytes, at: int, *, is_last: bool) -> bool:
     return is_long and data[start] in _KINDS and not is_whole
 
 
-def _frame(entry: bytes) -> Frame:
-    _, first_index, rows, position, length, expected = SPOOLED.unpack(entry)
-    return Frame(
-        first_index=first_index,
-        rows=rows,
-        position=position,
-        length=length,
-        checksum=expected,
-    )
-
-
 def _record(data: bytes, start: int, end: int, expected: int | None) -> Record | None:
     """The outcome that lies there, `None` if it is not the one written.
 
-    Args:
-        data: The segment.
-        start: First byte of the entry.
-        end: Behind its last byte.
-        expected: Checksum of the entry, `None` to trust it.
+    `expected` is the checksum of the entry, `None` to trust it.
     """
     if end - start < RECORD.size:
         return None

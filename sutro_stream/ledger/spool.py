@@ -13,8 +13,8 @@ import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -23,9 +23,8 @@ from sutro_stream.errors import StoreDamagedError, StoreError
 _MASK = 0xFFFF_FFFF
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
-    """Where some rows lie.
+class Frame(NamedTuple):
+    """Where some rows lie, in the order of its columns in the database.
 
     Attributes:
         first_index: Index of the first of them.
@@ -75,7 +74,7 @@ class Spool:
         first = frames.execute("SELECT * FROM frames WHERE first_index = 0").fetchone()
         if first is not None:
             with suppress(StoreError):
-                self._schema = self._read(_frame(first)).schema
+                self._schema = self._read(Frame(*first)).schema
         return rows
 
     def open_to_read(self) -> None:
@@ -186,23 +185,16 @@ def listed(connection: sqlite3.Connection, index: int) -> Frame | None:
         "SELECT * FROM frames WHERE first_index <= ? ORDER BY first_index DESC LIMIT 1",
         (index,),
     ).fetchone()
-    if found is None:
-        return None
-    frame = _frame(found)
-    return frame if index < frame.first_index + frame.rows else None
+    frame = None if found is None else Frame(*found)
+    return frame if frame and index < frame.first_index + frame.rows else None
 
 
 def listed_frames(connection: sqlite3.Connection) -> Iterator[Frame]:
     """All frames, in the order of their rows."""
+    query = "SELECT * FROM frames WHERE first_index > ? ORDER BY first_index LIMIT 1"
     at = -1
-    while True:
-        found = connection.execute(
-            "SELECT * FROM frames WHERE first_index > ? ORDER BY first_index LIMIT 1",
-            (at,),
-        ).fetchone()
-        if found is None:
-            return
-        frame = _frame(found)
+    while found := connection.execute(query, (at,)).fetchone():
+        frame = Frame(*found)
         at = frame.first_index
         yield frame
 
@@ -210,17 +202,7 @@ def listed_frames(connection: sqlite3.Connection) -> Iterator[Frame]:
 def enlist(connection: sqlite3.Connection, frames: Sequence[Frame]) -> None:
     """Add frames to the ledger."""
     connection.executemany(
-        "INSERT OR REPLACE INTO frames VALUES (?, ?, ?, ?, ?)",
-        [
-            (
-                frame.first_index,
-                frame.rows,
-                frame.position,
-                frame.length,
-                frame.checksum,
-            )
-            for frame in frames
-        ],
+        "INSERT OR REPLACE INTO frames VALUES (?, ?, ?, ?, ?)", frames
     )
 
 
@@ -236,17 +218,6 @@ def _forget_behind_gap(connection: sqlite3.Connection, size: int) -> int:
         rows += count
     connection.execute("DELETE FROM frames WHERE first_index >= ?", (rows,))
     return rows
-
-
-def _frame(fields: Sequence[int]) -> Frame:
-    first_index, rows, position, length, checksum = fields
-    return Frame(
-        first_index=first_index,
-        rows=rows,
-        position=position,
-        length=length,
-        checksum=checksum,
-    )
 
 
 def _encoded(records: pa.RecordBatch) -> pa.Buffer:

@@ -24,21 +24,20 @@ def insert_many(
     *,
     conflict: str = "",
 ) -> None:
-    """Insert rows, a hundred at a step; the first column is never null.
+    """Insert rows of at most 9 columns, a hundred at a step, in a transaction.
 
-    Args:
-        connection: In a transaction.
-        insert: The statement up to the values: `INSERT INTO t`.
-        rows: Of equal length, at most 9.
-        conflict: What follows the values: `ON CONFLICT …`.
+    The first column is never null. The values stand between `insert`, as in
+    `INSERT INTO t`, and `conflict`, as in `ON CONFLICT …`.
     """
     for start in range(0, len(rows), _SIZES[-1]):
         part = rows[start : start + _SIZES[-1]]
         size = next(size for size in _SIZES if size >= len(part))
         width = len(part[0])
         padding = (None,) * (width * (size - len(part)))
+        values = ",".join([f"({','.join('?' * width)})"] * size)
         connection.execute(
-            _insertion(insert, width, size, conflict),
+            f"{insert} SELECT * FROM (VALUES {values})"  # noqa: S608
+            f" WHERE column1 IS NOT NULL {conflict}",
             (*chain.from_iterable(part), *padding),
         )
 
@@ -48,19 +47,7 @@ def numbers(
 ) -> list[int]:
     """Many integers at one step.
 
-    Args:
-        connection: To read from.
-        query: Selects them as one text, separated by spaces; null for none.
-        values: What the query asks for.
+    The query selects them as one text, separated by spaces; null for none.
     """
     (text,) = connection.execute(query, values).fetchone()
     return [] if text is None else [int(number) for number in text.split()]
-
-
-def _insertion(insert: str, width: int, size: int, conflict: str) -> str:
-    row = f"({','.join('?' * width)})"
-    values = ",".join([row] * size)
-    return (
-        f"{insert} SELECT * FROM (VALUES {values})"  # noqa: S608
-        f" WHERE column1 IS NOT NULL {conflict}"
-    )

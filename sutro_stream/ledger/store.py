@@ -6,7 +6,6 @@ import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,7 +24,7 @@ from sutro_stream.ledger.journal import Journal
 from sutro_stream.ledger.leaders import Leaders
 from sutro_stream.ledger.lock import Lock
 from sutro_stream.ledger.log import Log
-from sutro_stream.ledger.opening import OpenMode, begin_run, open_database
+from sutro_stream.ledger.opening import OpenMode, open_database
 from sutro_stream.ledger.reading import read_reusable, read_rows
 from sutro_stream.ledger.replay import Chunk, Replay
 from sutro_stream.ledger.spool import Frame, Spool
@@ -41,9 +40,12 @@ class Store:
 
     Attributes:
         spooled: Rows of the spool when it was opened.
+        is_closing: Whether closing has begun.
         is_new: Whether no run has had it open before.
         has_reusable: Whether it has answers to prompts of an earlier input.
         leaves_log: Whether closing leaves the log for the next opening.
+        journal: What is in the database, once it was opened.
+        log: What is not yet, once it was opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,35 +54,16 @@ class Store:
         self.is_new = True
         self.leaves_log = False
         self.has_reusable = False
+        self.journal: Journal
+        self.log: Log
         self._running = threading.RLock()
         self._taking_over = threading.Lock()
-        self._is_closing = False
+        self.is_closing = False
         self._is_done_with = False
         self._undo = ExitStack()
         self._reader: sqlite3.Connection | None = None
-        self._journal: Journal | None = None
-        self._log: Log | None = None
         self._spool = Spool(self.files.rows)
         self._leaders = Leaders(self.files.digests)
-
-    @property
-    def is_closing(self) -> bool:
-        """Whether closing has begun."""
-        return self._is_closing
-
-    @property
-    def journal(self) -> Journal:
-        """What is in the database."""
-        if self._journal is None:
-            raise self._not_open()
-        return self._journal
-
-    @property
-    def log(self) -> Log:
-        """What is not yet in the database."""
-        if self._log is None:
-            raise self._not_open()
-        return self._log
 
     def open(self, work: WorkIdentity, mode: OpenMode) -> None:
         """Lock the ledger, check that it fits, and begin a run.
@@ -91,7 +74,7 @@ class Store:
         """
         files, undo = self.files, self._undo
         with self._running:
-            if self._is_closing:
+            if self.is_closing:
                 raise self._not_open()
             lock = Lock(files.lock, ledger=files.main)
             lock.acquire()
@@ -101,10 +84,9 @@ class Store:
             undo.callback(self._if_done_with, files.retire)
             connection = open_database(files, work, mode)
             undo.callback(connection.close)
-            journal = Journal(connection, files)
-            journal.begin(partial(begin_run, work=work, mode=mode))
-            self._journal = journal
-            undo.callback(journal.close)
+            self.journal = Journal(connection, files)
+            self.journal.begin(work, mode)
+            undo.callback(self.journal.close)
             undo.callback(self._spool.close)
             with store_errors(files.main):
                 self.spooled = self._spool.open(connection)
@@ -116,7 +98,7 @@ class Store:
             with store_errors(files.main):
                 found = self._reader.execute("SELECT EXISTS (SELECT * FROM reusable)")
                 self.has_reusable = bool(found.fetchone()[0])
-            self._log = Log(files, journal.last_segment + 1)
+            self.log = Log(files, self.journal.last_segment + 1)
             undo.callback(self._end_log)
 
     def take_over(self, stop: int) -> None:
@@ -153,13 +135,8 @@ class Store:
     def replay(self, span: range, *, rows: int) -> Replay:
         """A pass over some rows of the spool."""
         with self._running:
-            return Replay(
-                self._reading(),
-                self._spool,
-                path=self.files.main,
-                span=span,
-                rows=rows,
-            )
+            source, path = self._reading(), self.files.main
+            return Replay(source, self._spool, path=path, span=span, rows=rows)
 
     def next_chunk(self, replay: Replay) -> Chunk | None:
         """See `Replay.next_chunk`."""
@@ -170,24 +147,21 @@ class Store:
     def close(self, *, remove: bool) -> None:
         """Take over what is left of the log, and close everything.
 
-        Args:
-            remove: Whether the ledger is done with.
+        With `remove`, the ledger is done with and its files go.
         """
-        self._is_closing = True
+        self.is_closing = True
         with self._running:
             self._is_done_with = remove
             self._reader = None
             self._undo.close()
 
     def _end_log(self) -> None:
-        log = self._log
-        if log is not None:
-            log.close()
-            if self._is_done_with or self.leaves_log:
-                return
-            # What cannot be taken over now is by the next run.
-            with suppress(StoreError):
-                self.take_over(log.number + (not log.is_empty))
+        self.log.close()
+        if self._is_done_with or self.leaves_log:
+            return
+        # What cannot be taken over now is by the next run.
+        with suppress(StoreError):
+            self.take_over(self.log.number + (not self.log.is_empty))
 
     def _if_done_with(self, step: Callable[[], None]) -> None:
         if self._is_done_with:

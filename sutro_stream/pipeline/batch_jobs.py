@@ -92,11 +92,7 @@ class BatchJobs:
     async def answers(
         self, job_batch: JobBatch, wanted: Collection[int]
     ) -> AsyncIterator[BatchAnswers]:
-        """Wait until the deployment has answered a batch.
-
-        Args:
-            job_batch: Its rows.
-            wanted: Offsets of the rows to be asked; at least one.
+        """Wait until the deployment has answered the rows wanted, at least one.
 
         Cancellation: the job is cancelled, within seconds.
 
@@ -110,11 +106,9 @@ class BatchJobs:
                 found = await self._found(stack, job_batch, wanted)
             yield found
 
-    async def done(self, job_batch: JobBatch) -> None:
-        """Every row of a batch is recorded: nothing more is expected of its job."""
-        await self._forget(job_batch.first_index)
-
-    async def _forget(self, first_index: int) -> None:
+    async def forget(self, job_batch: JobBatch) -> None:
+        """Nothing more is expected of a batch's job, as when all is recorded."""
+        first_index = job_batch.first_index
         # First the results, which mean nothing to another job of the same rows.
         if self._results.place(first_index) is not None:
             await to_thread.run_sync(self._results.drop, first_index)
@@ -127,28 +121,21 @@ class BatchJobs:
         while True:
             old = self._remembered(job_batch, rows)
             if old is not None and not _has_all(old, rows, wanted):
-                await self._forget(job_batch.first_index)
+                await self.forget(job_batch)
                 old = None
             batch = old or self._prepared(job_batch, rows, wanted)
             offsets = _offsets(batch, rows)
-            if old is not None:
-                kept = await self._kept(stack, job_batch.first_index, len(offsets))
-                if kept is not None:
-                    return BatchAnswers(offsets=offsets, outputs=kept, is_old=True)
+            place = self._results.place(job_batch.first_index)
+            if old is not None and place is not None:
+                kept = kept_outputs(place, rows=len(offsets))
+                fetched = await stack.enter_async_context(kept)
+                if fetched is not None:
+                    return BatchAnswers(offsets=offsets, outputs=fetched, is_old=True)
             outputs = await self._outputs(stack, batch, rows.chosen(offsets), old)
             if outputs is not None:
                 return BatchAnswers(offsets=offsets, outputs=outputs)
             # What an earlier run had made is not there any more.
-            await self._forget(job_batch.first_index)
-
-    async def _kept(
-        self, stack: AsyncExitStack, first_index: int, rows: int
-    ) -> Outputs | None:
-        """What an earlier run has fetched, `None` where there is nothing."""
-        place = self._results.place(first_index)
-        if place is None:
-            return None
-        return await stack.enter_async_context(kept_outputs(place, rows=rows))
+            await self.forget(job_batch)
 
     def _remembered(self, job_batch: JobBatch, rows: EncodedRows) -> SentBatch | None:
         batch = self._sent.get(job_batch.first_index)

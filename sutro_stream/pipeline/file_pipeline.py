@@ -9,7 +9,6 @@ from contextlib import (
     asynccontextmanager,
 )
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
@@ -118,12 +117,8 @@ def _joined(batches: list[Batch]) -> list[Batch]:
     joined: list[Batch] = []
     for _, group in groupby(batches, key=_origin):
         members = list(group)
-        first = members[0]
-        if len(members) == 1 or not isinstance(first, OutcomeBatch):
-            joined += members
-            continue
         outcomes = [member for member in members if isinstance(member, OutcomeBatch)]
-        joined.append(OutcomeBatch.join(outcomes))
+        joined += [OutcomeBatch.join(outcomes)] if len(outcomes) > 1 else members
     return joined
 
 
@@ -210,8 +205,14 @@ class FilePipeline:
                     filing = _Filing(run, ledgers, form, writer)
                     rows = await filing.run(failures_to, on_progress)
                 else:
-                    output = partial(_stream, run, self.sink, writer, on_progress)
-                    rows = await output(ledgers=ledgers, failures_to=failures_to)
+                    rows = await _stream(
+                        run,
+                        self.sink,
+                        writer,
+                        on_progress,
+                        ledgers=ledgers,
+                        failures_to=failures_to,
+                    )
             except RunStoppedError as error:
                 for ledger in ledgers.values():
                     ledger.stay()

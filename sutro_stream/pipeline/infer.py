@@ -15,10 +15,7 @@ from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from sutro_stream.engines.engine import Engine, Responder, request_identity
 from sutro_stream.engines.hedging import Hedge, hedged
 from sutro_stream.engines.retry_truncated import RetryTruncatedResponder
-from sutro_stream.errors import (
-    ConfigurationError,
-    EngineError,
-)
+from sutro_stream.errors import ConfigurationError, EngineError
 from sutro_stream.flow.backlog import Task
 from sutro_stream.flow.gate import Gate
 from sutro_stream.flow.meter import Meter
@@ -63,24 +60,7 @@ Concurrency: TypeAlias = int | Literal["auto"]
 class Infer:
     """Send each prompt to an engine.
 
-    Attributes:
-        engine: Who answers; must be open while the pipeline runs.
-        concurrency: Requests in flight while rows remain; `"auto"` finds the number
-            at which the endpoint answers best, `None` is what suits the engine.
-        ordered: Whether results leave in input order.
-        timeout_s: Longest time of one attempt, `None` for no limit.
-        patience_s: Longest wait for an endpoint that answers nobody, or whose limits
-            leave nothing; `None` for no limit.
-        retry: When a failed request is sent again.
-        window_rows: Most rows between the oldest result not taken and the newest
-            request, `None` for the default.
-        seed_per_row: Whether every row gets a seed of its own, derived from the
-            `seed` of the sampling parameters and the row's index.
-        dedupe: Whether equal prompts are asked once.
-        limits: What the run may ask for in a minute, and in all.
-        hedge: When a late row is asked a second time, `None` for never.
-        retry_truncated: Most tokens of a second answer where the first was cut off,
-            `None` for no second one.
+    Its attributes are the arguments of `pipeline.api.infer`, and described there.
     """
 
     engine: Engine
@@ -120,15 +100,12 @@ class Infer:
 
     @property
     def yields(self) -> type[Result]:
-        """See `Stage`."""
         return Result
 
     def columns_needed(self, wanted: Columns) -> Columns:
-        """See `Stage`."""
         return wanted
 
     def bind(self, shape: Shape, context: RunContext) -> InferStep:
-        """See `Stage`."""
         instructions = shape.instructions
         if shape.kind is not PromptBatch or instructions is None:
             raise ConfigurationError(
@@ -202,10 +179,13 @@ class InferStep:
     stage: Infer
     shape: Shape
     work: ChatWork
+    # An answer is paid for, and nobody else has it; what was sent and not answered
+    # is lost.
+    keeps_answers: bool = False
+    is_waiting: bool = False
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """See `Step`."""
         asked = self.work.instructions
         schema = asked.schema
         parts = {
@@ -220,35 +200,21 @@ class InferStep:
 
     @property
     def is_ordered(self) -> bool:
-        """See `RecordedStep`."""
         return self.stage.ordered
 
     @property
-    def keeps_answers(self) -> bool:
-        """See `RecordedStep`: an answer is paid for, and nobody else has it."""
-        return False
-
-    @property
     def needs_memory(self) -> bool:
-        """See `RecordedStep`: what was asked has to be remembered somewhere."""
         return self.stage.dedupe
-
-    @property
-    def is_waiting(self) -> bool:
-        """See `RecordedStep`: what was sent and not answered is lost."""
-        return False
 
     def beside(
         self, ledger: Ledger, path: Path, mode: OpenMode
     ) -> AbstractAsyncContextManager[None]:
-        """See `RecordedStep`."""
         del ledger, path, mode
         return nullcontext()
 
     async def __call__(
         self, source: ObjectReceiveStream[Any], sink: ObjectSendStream[Any]
     ) -> None:
-        """See `Step`."""
         await self.record(source, sink, Recording())
 
     async def record(
@@ -257,7 +223,6 @@ class InferStep:
         sink: ObjectSendStream[Any],
         recording: Recording,
     ) -> None:
-        """See `RecordedStep`."""
         async with AsyncExitStack() as stack:
             work, hedge = self.work, self.stage.hedge
             if hedge is not None:
@@ -296,7 +261,6 @@ class ChatWork:
 
     @property
     def structured(self) -> bool:
-        """See `Work`."""
         return self.instructions.schema is not None
 
     def estimated_tokens(self, task: Task) -> tuple[int, int]:
@@ -306,7 +270,6 @@ class ChatWork:
         return read, min(written, _USUAL_ANSWER_TOKENS)
 
     async def attempt(self, task: Task) -> Outcome:
-        """See `Work`."""
         seed = self.seed
         if seed is not None:
             seed = row_seed(seed, task.batch.first_index + task.offset)
@@ -321,7 +284,6 @@ class ChatWork:
         return validate(answer, self.instructions.schema, attempts=attempts)
 
     def failed(self, task: Task, error: EngineError) -> Outcome:
-        """See `Work`."""
         reason = RowError(kind=error_kind(error), message=str(error))
         return Outcome(error=reason, attempts=task.attempts + task.extra_requests)
 

@@ -63,12 +63,7 @@ class Cutter:
     """
 
     def __init__(self, *, most_rows: int, most_bytes: int) -> None:
-        """A cutter.
-
-        Args:
-            most_rows: Of a batch.
-            most_bytes: Of a batch's JSON; a larger row gets a batch of its own.
-        """
+        """Batches of at most so much JSON; a larger row gets one of its own."""
         self._most_rows = most_rows
         self._most_bytes = most_bytes
         self._parts: list[Part] = []

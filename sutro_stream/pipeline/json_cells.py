@@ -35,9 +35,7 @@ def json_texts(texts: pa.Array) -> pa.Array:
 def json_objects(columns: Mapping[str, pa.Array]) -> pa.Array:
     """Rows as JSON objects, each with a comma behind; an Arrow array of large strings.
 
-    Args:
-        columns: At least one, by key, all of one length; see `sinks.cells` for what
-            becomes of their types.
+    There is at least one column; `sinks.cells` tells what becomes of their types.
     """
     pieces: list[_Piece] = []
     for name, column in columns.items():
@@ -46,11 +44,7 @@ def json_objects(columns: Mapping[str, pa.Array]) -> pa.Array:
 
 
 def _joined(pieces: Sequence[_Piece]) -> pa.Array:
-    """Row by row what some pieces make, one behind the other.
-
-    Args:
-        pieces: At least one is a column; where one is null, so is the row.
-    """
+    """Row by row what pieces make, of which a column at least; null where one is."""
     arguments: list[pa.Array | pa.Scalar] = []
     literal = ""
     for piece in (*pieces, None):

@@ -31,15 +31,12 @@ class Limit:
 
     @property
     def yields(self) -> type[Row]:
-        """See `Stage`."""
         return Row
 
     def columns_needed(self, wanted: Columns) -> Columns:
-        """See `Stage`."""
         return wanted
 
     def bind(self, shape: Shape, context: RunContext) -> LimitStep:
-        """See `Stage`."""
         if shape.kind is not RowBatch:
             raise ConfigurationError(
                 "limit goes before rendering, right after a source"
@@ -65,7 +62,6 @@ class LimitStep:
     async def __call__(
         self, source: ObjectReceiveStream[Any], sink: ObjectSendStream[Any]
     ) -> None:
-        """See `Step`."""
         left = self.rows
         async with source, sink:
             async for batch in source:

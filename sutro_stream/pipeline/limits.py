@@ -48,10 +48,8 @@ class Limits:
     def gate(self, now_s: float, *, is_auto: bool, endpoint: str) -> Gate:
         """What keeps the limits of a run that begins now; to be closed at its end.
 
-        Args:
-            now_s: The time now.
-            is_auto: Whether the number of requests in flight is to be found.
-            endpoint: Name of what is asked, for what is shared with others.
+        With `is_auto` the number of requests in flight is to be found; `endpoint` is
+        the name of what is asked, for what is shared with others.
         """
         throttles, share = self._given(now_s), None
         keeps_to_endpoint = partial(AdaptiveThrottle, searches=False)

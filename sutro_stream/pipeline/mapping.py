@@ -34,7 +34,6 @@ class MapBatches:
 
     @property
     def yields(self) -> type[Row]:
-        """See `Stage`."""
         return Row
 
     def columns_needed(self, wanted: Columns) -> Columns:  # noqa: ARG002
@@ -42,7 +41,6 @@ class MapBatches:
         return None
 
     def bind(self, shape: Shape, context: RunContext) -> MapStep:  # noqa: ARG002
-        """See `Stage`."""
         layout = shape.layout()
         rows = layout.schema if self.schema is None else self.schema
         return MapStep(
@@ -68,7 +66,6 @@ class MapStep:
     async def __call__(
         self, source: ObjectReceiveStream[Any], sink: ObjectSendStream[Any]
     ) -> None:
-        """See `Step`."""
         first_index = 0
         async with source, sink:
             async for batch in source:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from anyio import CancelScope, to_thread
@@ -40,8 +41,11 @@ async def open_ledgers(
         StoreError: A ledger cannot be used.
     """
     async with AsyncExitStack() as stack:
-        if path is None and _needs_memory(run):
-            folder = await to_thread.run_sync(_temporary_folder)
+        asking = (step for step in run.steps if isinstance(step, RecordedStep))
+        if path is None and any(step.needs_memory for step in asking):
+            folder = await to_thread.run_sync(
+                partial(tempfile.TemporaryDirectory, prefix="sutro-stream-")
+            )
             stack.push_async_callback(to_thread.run_sync, folder.cleanup)
             path = Path(folder.name) / "ledger"
         if path is None:
@@ -79,28 +83,21 @@ async def _forget_if_empty(ledger: Ledger) -> None:
 async def _opened(
     stack: AsyncExitStack, run: PreparedRun, path: Path, mode: OpenMode
 ) -> dict[int, Ledger]:
-    source = await run.reader.identity() or "rows from memory"
-    parts = {"input": source}
+    parts = {"input": await run.reader.identity() or "rows from memory"}
     ledgers: dict[int, Ledger] = {}
     if mode is OpenMode.REUSE:
         _check_reuse(run)
     asking = [at for at, step in enumerate(run.steps) if isinstance(step, RecordedStep)]
     for at, step in enumerate(run.steps):
         number = sum(place < at for place in asking) + 1
-        named = {
-            name if number == 1 else f"{name} of call {number}": value
-            for name, value in step.identity.items()
-        }
-        parts |= named
-        if at in asking:
+        suffix = "" if number == 1 else f" of call {number}"
+        parts |= {f"{name}{suffix}": value for name, value in step.identity.items()}
+        if isinstance(step, RecordedStep):
             place = path if at == asking[-1] else Path(f"{path}.{number}")
             work = WorkIdentity(parts=dict(parts))
-            ledger = await stack.enter_async_context(
-                open_ledger(place, work, mode=mode)
-            )
-            ledgers[at] = ledger
-            if isinstance(step, RecordedStep):
-                await stack.enter_async_context(step.beside(ledger, place, mode))
+            opening = open_ledger(place, work, mode=mode)
+            ledgers[at] = ledger = await stack.enter_async_context(opening)
+            await stack.enter_async_context(step.beside(ledger, place, mode))
     return ledgers
 
 
@@ -116,13 +113,3 @@ def _check_reuse(run: PreparedRun) -> None:
                 "answers can be reused where requests are made here, not where the "
                 "jobs of a deployment answer"
             )
-
-
-def _needs_memory(run: PreparedRun) -> bool:
-    return any(
-        isinstance(step, RecordedStep) and step.needs_memory for step in run.steps
-    )
-
-
-def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="sutro-stream-")

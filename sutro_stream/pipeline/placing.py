@@ -23,7 +23,6 @@ class PlacedWriter:
         self._reader = reader
 
     async def write(self, records: pa.RecordBatch) -> None:
-        """See `Writer`."""
         await self._writer.write(records)
 
     async def finish(self) -> None:

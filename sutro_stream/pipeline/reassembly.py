@@ -75,12 +75,7 @@ class Reassembly:
     def __init__(
         self, *, held_rows: int = _HELD_ROWS, held_bytes: int = _HELD_BYTES
     ) -> None:
-        """For one run.
-
-        Args:
-            held_rows: Outcomes in memory, above which the last rows are given up.
-            held_bytes: As `held_rows`, for the size of outcomes and input.
-        """
+        """For one run; the last rows are given up where more than that is held."""
         self._most_rows = held_rows
         self._most_bytes = held_bytes
         # In order and without gaps; `_starts` are their first indices.

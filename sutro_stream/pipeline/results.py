@@ -81,25 +81,12 @@ class Results(Generic[ItemT]):
             ConfigurationError: A column does not exist, or has the name of one
                 that the results add.
         """
-        return _Tables(self, self._shape.layout(columns))
+        return self._tables(self._shape.layout(columns))
 
     def statistics(self) -> Statistics:
         """The run's counters now; also after the last item."""
         return self._statistics()
 
-
-class _Tables:
-    """Batches in their table form."""
-
-    def __init__(self, results: Results[Any], layout: Layout) -> None:
-        self._results = results
-        self._layout = layout
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> pa.RecordBatch:
-        batch = await self._results.next_batch()
-        if batch is None:
-            raise StopAsyncIteration
-        return self._layout.records(batch)
+    async def _tables(self, layout: Layout) -> AsyncIterator[pa.RecordBatch]:
+        while (batch := await self.next_batch()) is not None:
+            yield layout.records(batch)

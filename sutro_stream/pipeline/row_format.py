@@ -8,7 +8,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from sutro_stream.values.layout import Layout, Shape
-from sutro_stream.values.outcomes import Outcome, OutcomeBatch
+from sutro_stream.values.outcomes import Outcome
 from sutro_stream.values.prompts import PromptBatch
 from sutro_stream.values.rows import RowBatch
 
@@ -44,23 +44,16 @@ class TableFormat:
     """The form of a layout: input columns, then what the results add."""
 
     def __init__(self, shape: Shape, layout: Layout, *, keeps_all: bool) -> None:
-        """Of the results of one run.
+        """Of a run whose last stage sends `shape`.
 
-        Args:
-            shape: What the run's last stage sends.
-            layout: The file's columns.
-            keeps_all: Whether all input columns are remembered, also those that do
-                not go into the file.
+        With `keeps_all`, input columns are remembered that do not go into the file.
         """
         inputs = Shape(kind=RowBatch, rows=shape.rows)
-        instructions = shape.instructions
-        self._structured = instructions is not None and instructions.schema is not None
         self._layout = layout
         self._inputs = inputs.layout(None if keeps_all else layout.kept)
 
     @property
     def schema(self) -> pa.Schema:
-        """See `RowFormat`."""
         return self._layout.schema
 
     def kept(self, prompts: PromptBatch) -> pa.RecordBatch:
@@ -70,16 +63,4 @@ class TableFormat:
     def records(
         self, kept: pa.RecordBatch, outcomes: Sequence[Outcome]
     ) -> pa.RecordBatch:
-        """See `RowFormat`."""
-        prompts = PromptBatch(
-            rows=RowBatch(records=kept, first_index=0),
-            texts=pa.nulls(kept.num_rows, pa.large_string()),
-        )
-        return self._layout.records(
-            OutcomeBatch(
-                prompts=prompts,
-                offsets=range(kept.num_rows),
-                outcomes=outcomes,
-                structured=self._structured,
-            )
-        )
+        return self._layout.answered(kept, outcomes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -55,34 +56,20 @@ class RowJson:
         chosen = pa.schema([schema.field(name) for name in names])
         check_types(chosen, json_column, "a job")
         what = f"rows of {', '.join(names)}"
-        return cls(what=what, read=_Objects(names, rows=rows).read)
+        return cls(what=what, read=partial(_objects, tuple(names), rows))
 
 
 def _prompts(batch: PromptBatch) -> Iterator[tuple[PromptBatch, EncodedRows]]:
     yield batch, EncodedRows.of(json_texts(batch.texts))
 
 
-class _Objects:
-    """Rows as objects."""
-
-    def __init__(
-        self, names: Sequence[str], *, rows: Callable[[Any], Sequence[RowBatch]]
-    ) -> None:
-        """Of some columns.
-
-        Args:
-            names: Their keys.
-            rows: From a batch that arrives to rows.
-        """
-        self._names = tuple(names)
-        self._rows = rows
-
-    def read(self, batch: Any) -> Iterator[tuple[PromptBatch, EncodedRows]]:
-        for rows in self._rows(batch):
-            if not len(rows):
-                continue
-            records = rows.records
-            objects = json_objects({name: records[name] for name in self._names})
-            # What the deployment makes of a row is not known here.
-            texts = pa.nulls(len(rows), pa.large_string())
-            yield PromptBatch(rows=rows, texts=texts), EncodedRows.of(objects)
+def _objects(
+    names: Sequence[str], rows_of: Callable[[Any], Sequence[RowBatch]], batch: Any
+) -> Iterator[tuple[PromptBatch, EncodedRows]]:
+    for rows in rows_of(batch):
+        if not len(rows):
+            continue
+        objects = json_objects({name: rows.records[name] for name in names})
+        # What the deployment makes of a row is not known here.
+        texts = pa.nulls(len(rows), pa.large_string())
+        yield PromptBatch(rows=rows, texts=texts), EncodedRows.of(objects)

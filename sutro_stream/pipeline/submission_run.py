@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -40,21 +39,6 @@ _ONLY_THOUGHT = RowError(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubmissionConfig:
-    """How a run works.
-
-    Attributes:
-        concurrency: Jobs in flight while rows remain.
-        ordered: Whether outcomes leave in the order of the rows.
-        schema: What answers must meet, `None` for text.
-    """
-
-    concurrency: int
-    ordered: bool
-    schema: OutputSchema | None
-
-
 class SubmissionRun:
     """Cuts what arrives, has each batch answered, and sends on what came of it.
 
@@ -65,25 +49,24 @@ class SubmissionRun:
 
     def __init__(
         self,
-        config: SubmissionConfig,
         reader: RowJson,
         cutter: Cutter,
         jobs: BatchJobs,
         *,
+        concurrency: int,
+        ordered: bool,
+        schema: OutputSchema | None,
         meter: Meter,
         recording: Recording,
     ) -> None:
-        self._schema = config.schema
+        self._schema = schema
         self._reader = reader
         self._cutter = cutter
         self._jobs = jobs
         self._meter = meter
-        self._meter.concurrency = config.concurrency
         self._recorder = recording.store
         self._spool = recording.spool
-        ordered = config.ordered and not recording.is_ordered_elsewhere
-        live = 2 * config.concurrency if ordered else config.concurrency + 1
-        self._live = anyio.Semaphore(live)
+        self._live = anyio.Semaphore(2 * concurrency if ordered else concurrency + 1)
         self._turns = _Turns(ordered=ordered)
 
     async def run(
@@ -159,7 +142,7 @@ class SubmissionRun:
             records.add(part, start, outcomes, known)
             start += len(part.offsets)
             if start == len(job_batch) and not records.is_kept:
-                await self._jobs.done(job_batch)
+                await self._jobs.forget(job_batch)
             await sink.send(
                 OutcomeBatch(
                     prompts=part.prompts,
@@ -176,14 +159,7 @@ class SubmissionRun:
         known: Mapping[int, Outcome],
         answers: BatchAnswers | None,
     ) -> Sequence[Outcome]:
-        """The outcomes of a part.
-
-        Args:
-            part: Some rows.
-            start: Offset of the first within the batch.
-            known: Outcomes of earlier runs, by offset within the batch.
-            answers: Of this one, `None` when nothing was asked.
-        """
+        """The outcomes of the part from offset `start` on, of earlier runs and this."""
         asked = [] if answers is None else _within(answers.offsets, start, part)
         outcomes: Sequence[Outcome] = ()
         if answers is not None:
@@ -291,9 +267,9 @@ def _is_kept(job_batch: JobBatch, answers: BatchAnswers | None) -> bool:
 
 
 def _has_failure(outcomes: Sequence[Outcome]) -> bool:
-    if isinstance(outcomes, AnsweredTexts):
-        return False
-    return any(outcome.error is not None for outcome in outcomes)
+    return not isinstance(outcomes, AnsweredTexts) and any(
+        outcome.error is not None for outcome in outcomes
+    )
 
 
 def _within(offsets: Sequence[int], start: int, part: Part) -> Sequence[int]:

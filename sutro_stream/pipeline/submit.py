@@ -24,7 +24,7 @@ from sutro_stream.ledger.ledger import Ledger, OpenMode
 from sutro_stream.pipeline.batch_jobs import BatchJobs
 from sutro_stream.pipeline.job_batches import Cutter
 from sutro_stream.pipeline.row_json import RowJson
-from sutro_stream.pipeline.submission_run import SubmissionConfig, SubmissionRun
+from sutro_stream.pipeline.submission_run import SubmissionRun
 from sutro_stream.values.fingerprint import fingerprint
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.layout import Shape
@@ -43,26 +43,8 @@ PATIENCE = RetryPolicy(attempts=60, first_delay_s=0.5, longest_delay_s=10.0)
 class Submit:
     """Send rows or prompts to a deployment, in jobs of many rows.
 
-    Attributes:
-        deployment: Who answers; must be open while the pipeline runs.
-        model: Model or Function, `None` for what the prompts name, or else for the
-            deployment's default.
-        batch_rows: Most rows of a job.
-        batch_bytes: Most bytes of a job's rows, as JSON.
-        concurrency: Jobs in flight while rows remain.
-        ordered: Whether results leave in input order.
-        priority: 0 for prototypes, 1 for production.
-        sampling: Over those that the prompts bring.
-        send_instructions: Whether system prompt and schema of prompts are sent;
-            a Function has its own.
-        columns: Input columns that rows consist of, `None` for all; for prompts,
-            none are needed.
-        output_schema: What answers to rows look like; not sent. `None` for text.
-        seed_per_row: Whether each row gets a random seed of its own.
-        truncate_rows: Whether rows that are too long are cut.
-        name: Of the jobs, `None` for none.
-        poll_s: Seconds between two looks at a job that tells of no end.
-        retry: When a request is sent again.
+    Its attributes are the arguments of `pipeline.api.submit`, parsed, and described
+    there.
     """
 
     deployment: Deployment
@@ -94,7 +76,6 @@ class Submit:
 
     @property
     def yields(self) -> type[Result]:
-        """See `Stage`."""
         return Result
 
     def columns_needed(self, wanted: Columns) -> Columns:
@@ -104,7 +85,6 @@ class Submit:
         return wanted | set(self.columns)
 
     def bind(self, shape: Shape, context: RunContext) -> SubmitStep:
-        """See `Stage`."""
         if shape.kind is PromptBatch and shape.instructions is not None:
             return self._of_prompts(shape, shape.instructions, context)
         return self._of_rows(shape, context)
@@ -186,6 +166,9 @@ class SubmitStep:
     meter: Meter
     sent: SentJobs = field(default_factory=SentJobs)
     results: KeptResults = field(default_factory=KeptResults)
+    # Results lie in a file for each job.
+    keeps_answers: bool = True
+    needs_memory: bool = False
 
     @property
     def schema(self) -> OutputSchema | None:
@@ -212,22 +195,10 @@ class SubmitStep:
 
     @property
     def is_ordered(self) -> bool:
-        """See `RecordedStep`."""
         return self.stage.ordered
 
     @property
-    def keeps_answers(self) -> bool:
-        """See `RecordedStep`: results lie in a file for each job."""
-        return True
-
-    @property
-    def needs_memory(self) -> bool:
-        """See `RecordedStep`."""
-        return False
-
-    @property
     def is_waiting(self) -> bool:
-        """See `RecordedStep`."""
         return not self.sent.is_empty
 
     @asynccontextmanager
@@ -258,7 +229,6 @@ class SubmitStep:
     async def __call__(
         self, source: ObjectReceiveStream[Any], sink: ObjectSendStream[Any]
     ) -> None:
-        """See `Step`."""
         await self.record(source, sink, Recording())
 
     async def record(
@@ -278,15 +248,14 @@ class SubmitStep:
             poll_s=stage.poll_s,
             meter=self.meter,
         )
+        self.meter.concurrency = stage.concurrency
         run = SubmissionRun(
-            SubmissionConfig(
-                concurrency=stage.concurrency,
-                ordered=stage.ordered,
-                schema=self.schema,
-            ),
             self.reader,
             Cutter(most_rows=stage.batch_rows, most_bytes=stage.batch_bytes),
             jobs,
+            concurrency=stage.concurrency,
+            ordered=stage.ordered and not recording.is_ordered_elsewhere,
+            schema=self.schema,
             meter=self.meter,
             recording=recording,
         )

@@ -50,11 +50,9 @@ class PreparedRun:
         *,
         recordings: Mapping[int, Recording] = MappingProxyType({}),
     ) -> AsyncIterator[Results[Any]]:
-        """Run all stages until the context is left.
+        """Run all stages until the context is left, telling several times a second.
 
-        Args:
-            on_progress: Called several times a second with the run's counters.
-            recordings: What steps that get answers are handed, by their place.
+        Steps that get answers are handed their `recordings`, by their place.
         """
         # No buffers: while a step works on one batch, its neighbour has the next
         # one ready in hand, and that is all that can be gained.

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from sutro_stream.errors import ConfigurationError
 from sutro_stream.values.instructions import Instructions
-from sutro_stream.values.outcomes import AnsweredTexts, OutcomeBatch, RowError
+from sutro_stream.values.outcomes import AnsweredTexts, Outcome, OutcomeBatch, RowError
 from sutro_stream.values.prompts import PromptBatch
 from sutro_stream.values.rows import RowBatch
 from sutro_stream.values.schema import OutputField
@@ -125,8 +125,14 @@ class Layout:
             ]
             return self._assemble(batch.rows.records, None, added)
         return self._assemble(
-            batch.prompts.rows.records, batch.offsets, self._answers(batch)
+            batch.prompts.rows.records, batch.offsets, self._answers(batch.outcomes)
         )
+
+    def answered(
+        self, rows: pa.RecordBatch, outcomes: Sequence[Outcome]
+    ) -> pa.RecordBatch:
+        """Input rows and their outcomes, one for each, as a table of this layout."""
+        return self._assemble(rows, None, self._answers(outcomes))
 
     def row_batches(self, batch: Batch) -> Sequence[RowBatch]:
         """The records of a batch, cut where its rows do not follow one another.
@@ -142,8 +148,7 @@ class Layout:
             for run in _runs(batch)
         ]
 
-    def _answers(self, batch: OutcomeBatch) -> list[pa.Array]:
-        outcomes = batch.outcomes
+    def _answers(self, outcomes: Sequence[Outcome]) -> list[pa.Array]:
         if isinstance(outcomes, AnsweredTexts) and not self.fields:
             return [
                 outcomes.texts.cast(pa.string()),
