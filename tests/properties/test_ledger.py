@@ -227,8 +227,10 @@ class Model:
 
 
 def used(outcome: Outcome, leader: int | None) -> Counter[str]:
-    """Tokens that an outcome took, none when it is shared."""
-    if leader is not None or outcome.answer is None or outcome.answer.usage is None:
+    """Tokens that an outcome took, none when it is shared or nothing was asked."""
+    if leader is not None or not outcome.attempts:
+        return Counter()
+    if outcome.answer is None or outcome.answer.usage is None:
         return Counter()
     usage = outcome.answer.usage
     return Counter(input=usage.input_tokens, output=usage.output_tokens)
