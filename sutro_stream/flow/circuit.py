@@ -129,7 +129,7 @@ class Circuit:
             is_trouble = is_retryable(error)
             if is_trouble and self._outage.is_on:
                 again.append((task, now_s))
-            elif is_trouble and answered_s is not None and answered_s < each.at_s:
+            elif answered_s is not None and answered_s < each.at_s:
                 self.held.append(each)
             elif is_trouble and answered_s is None and speaks_for_endpoint(error):
                 delay_s = self._policy.delay_s(error, attempts=0, rng=self._rng)
