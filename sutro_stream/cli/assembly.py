@@ -13,7 +13,8 @@ from typing import TypeAlias
 import click
 
 from sutro_stream.cli.key_command import key_command
-from sutro_stream.cli.options import InputFormat, RunOptions, unescaped
+from sutro_stream.cli.options import RunOptions, unescaped
+from sutro_stream.cli.placing import InputFormat
 from sutro_stream.engines.api_keys import ApiKey
 from sutro_stream.engines.chat import ChatEngine
 from sutro_stream.engines.hedging import Hedge

@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import click
 import orjson
 
+from sutro_stream.cli.answering import LOCAL_ENGINE, DialectName
 from sutro_stream.cli.assembly import ModelEngine, engine_of, prompts_of
 from sutro_stream.cli.messages import complain, say
-from sutro_stream.cli.options import LOCAL_ENGINE, DialectName, RunOptions
+from sutro_stream.cli.options import RunOptions
 from sutro_stream.cli.process import most_in_flight
 from sutro_stream.cli.signals import Stopped, run_until_signal
 from sutro_stream.errors import ConfigurationError
@@ -100,23 +100,15 @@ class BenchOptions:
 
     def as_run(self) -> RunOptions:
         """What `run` would be told, as far as it is the same."""
-        nothing: dict[str, Any] = dict.fromkeys(RunOptions.__slots__)
-        for name in ("column", "sampling", "budget"):
-            nothing[name] = ()
-        for name in ("seed_per_row", "dedupe", "hedge", "unordered"):
-            nothing[name] = False
         return RunOptions(
-            **nothing
-            | {
-                "inputs": () if self.input is None else (self.input,),
-                "function": self.function,
-                "column": self.column,
-                "engine": self.endpoint,
-                "model": self.model,
-                "dialect": self.dialect,
-                "api_key_env": self.api_key_env,
-                "limit": _MOST_PROMPTS,
-            }
+            inputs=() if self.input is None else (self.input,),
+            function=self.function,
+            column=self.column,
+            engine=self.endpoint,
+            model=self.model,
+            dialect=self.dialect,
+            api_key_env=self.api_key_env,
+            limit=_MOST_PROMPTS,
         )
 
 
