@@ -62,7 +62,7 @@ class Declared:
         needs: What it is of use with only.
         default: What stands for "not given".
         names: As typed, the long one first.
-        click: Further arguments of `click.Option`.
+        further: More arguments of `click.Option`.
     """
 
     field: str
@@ -70,11 +70,11 @@ class Declared:
     needs: frozenset[Needs]
     default: Any
     names: tuple[str, ...]
-    click: Mapping[str, Any]
+    further: Mapping[str, Any]
 
     def parameter(self) -> click.Option:
         """As click has it."""
-        further = dict(self.click)
+        further = dict(self.further)
         if self.default not in (None, (), False):
             further["show_default"] = True
         if self.default is False:
@@ -118,7 +118,7 @@ def options_of(record: type) -> Iterator[Declared]:
                 needs=needs,
                 default=field.default,
                 names=names,
-                click=further,
+                further=further,
             )
 
 

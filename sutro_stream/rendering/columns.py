@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from sutro_stream.errors import ConfigurationError
 from sutro_stream.flow.stage import Columns, RunContext
+from sutro_stream.rendering.images import content, image_parts, image_refusals
 from sutro_stream.rendering.prompting import (
     PromptStep,
     Refusal,
@@ -17,7 +18,7 @@ from sutro_stream.rendering.prompting import (
     require_columns,
 )
 from sutro_stream.rendering.text import TEXT, as_text
-from sutro_stream.values.instructions import Instructions
+from sutro_stream.values.instructions import Instructions, PromptForm
 from sutro_stream.values.layout import Shape
 from sutro_stream.values.outcomes import ErrorKind, RowError
 from sutro_stream.values.prompts import Prompt, PromptBatch
@@ -37,11 +38,14 @@ class Prompts:
         column: One name or several; `None` is the column `prompt` if there is one,
             else the first.
         separator: Text between the values of several columns.
+        images: Columns of images, which stand behind the text: addresses, files of
+            this machine, or bytes. A row without one of them is refused.
         instructions: What the prompts share.
     """
 
     column: str | Sequence[str] | None = None
     separator: str = "\n"
+    images: Sequence[str] = ()
     instructions: Instructions = Instructions()
 
     def __post_init__(self) -> None:
@@ -59,24 +63,31 @@ class Prompts:
         # Which column is the first is known only when the source is open.
         if wanted is None or self.column is None:
             return None
-        return wanted | set(_names(self.column))
+        return wanted | {*_names(self.column), *self.images}
 
     def bind(self, shape: Shape, context: RunContext) -> PromptStep:
         """See `Stage`."""
         del context
         schema, rows = shape.as_rows()
         names = self._chosen(shape)
-        require_columns(names, schema, what="prompts")
+        require_columns([*names, *self.images], schema, what="prompts")
         joining = _Joining(
             columns=names,
             separator=self.separator,
             answers=frozenset(set(names) - set(shape.rows.names)),
+            images=tuple(self.images),
         )
+        instructions = self.instructions
+        identity = {"columns": ", ".join(names), "separator": repr(self.separator)}
+        if self.images:
+            instructions = replace(instructions, form=PromptForm.CONTENT)
+            identity["images"] = ", ".join(self.images)
         return PromptStep(
-            shape=Shape(kind=PromptBatch, rows=schema, instructions=self.instructions),
+            shape=Shape(kind=PromptBatch, rows=schema, instructions=instructions),
             rows=rows,
             prompts=joining.prompts,
-            identity={"columns": ", ".join(names), "separator": repr(self.separator)},
+            identity=identity,
+            opens_files=bool(self.images),
         )
 
     def _chosen(self, shape: Shape) -> tuple[str, ...]:
@@ -101,11 +112,13 @@ class _Joining:
         columns: Their names, in the order of the prompt.
         separator: Between them.
         answers: Those among them that an earlier call has added.
+        images: Columns of images.
     """
 
     columns: tuple[str, ...]
     separator: str
     answers: frozenset[str]
+    images: tuple[str, ...]
 
     def prompts(self, rows: RowBatch) -> PromptBatch:
         parts: list[pa.Array] = []
@@ -124,6 +137,13 @@ class _Joining:
         if len(parts) > 1:
             separator = pa.scalar(self.separator, TEXT)
             prompts = pc.binary_join_element_wise(*parts, separator)
+        if self.images:
+            shown = []
+            for name in self.images:
+                image, faults = image_parts(rows.records.column(name))
+                shown.append(image)
+                refusals += image_refusals(name, faults)
+            prompts = content(prompts, shown)
         return prompt_batch(rows, prompts, refusals)
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from anyio import to_thread
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
 from sutro_stream.errors import ConfigurationError
@@ -30,6 +31,7 @@ class PromptStep:
         shape: What it sends.
         rows: From a batch that arrives to rows; answered ones get here as well.
         prompts: From rows to their prompts.
+        opens_files: Whether that blocks, and has to be done by a thread.
         identity: See `Step`.
     """
 
@@ -37,6 +39,7 @@ class PromptStep:
     rows: Callable[[Any], Sequence[RowBatch]]
     prompts: Callable[[RowBatch], PromptBatch]
     identity: Mapping[str, str]
+    opens_files: bool = False
 
     async def __call__(
         self, source: ObjectReceiveStream[Any], sink: ObjectSendStream[Any]
@@ -45,8 +48,13 @@ class PromptStep:
         async with source, sink:
             async for batch in source:
                 for rows in self.rows(batch):
-                    if len(rows):
-                        await sink.send(self.prompts(rows))
+                    if not len(rows):
+                        continue
+                    if self.opens_files:
+                        prompts = await to_thread.run_sync(self.prompts, rows)
+                    else:
+                        prompts = self.prompts(rows)
+                    await sink.send(prompts)
 
 
 def prompt_batch(

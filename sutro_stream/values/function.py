@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from codecs import BOM_UTF8
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
@@ -36,6 +37,8 @@ class InputType(StrEnum):
     NUMBER = "number"
     BOOLEAN = "boolean"
     JSON = "json"
+    IMAGE = "image"
+    """An address, a file or bytes; shown behind the prompt's text, not in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,29 @@ class Confidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionExample:
+    """Inputs and the answer they should get, shown to the model before each row.
+
+    Attributes:
+        inputs: Values of inputs, by name.
+        output: The answer: a text, or the JSON value of it.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    inputs: Annotated[dict[str, JsonValue], Field(min_length=1)]
+    output: JsonValue
+
+    @property
+    def answer(self) -> str:
+        """The output as the text that the model is to have written."""
+        output = self.output
+        if isinstance(output, str):
+            return output
+        return json.dumps(output, ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Spec:
     """The file's fields as written; `Function` is what they mean."""
 
@@ -86,6 +112,7 @@ class _Spec:
     output_schema: dict[str, JsonValue] | None = None
     sampling_params: dict[str, JsonValue] = field(default_factory=dict)
     confidence: Confidence | None = None
+    examples: list[FunctionExample] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +127,7 @@ class Function:
         revision: Number of this immutable version, `None` when unpublished.
         description: For people.
         confidence: How confidence is scored, `None` for not at all.
+        examples: Shown to the model before each row, in this order.
     """
 
     name: str
@@ -109,6 +137,12 @@ class Function:
     revision: int | None = None
     description: str | None = None
     confidence: Confidence | None = None
+    examples: tuple[FunctionExample, ...] = ()
+
+    @property
+    def has_images(self) -> bool:
+        """Whether an input is an image."""
+        return any(one.type is InputType.IMAGE for one in self.inputs)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Function:
@@ -168,13 +202,17 @@ def _checked(spec: _Spec) -> Function:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ConfigurationError(f"inputs: declared twice: {_listed(repeated)}")
+    images = {one.name for one in spec.inputs if one.type is InputType.IMAGE}
+    texts = [name for name in names if name not in images]
     schema = None
     if spec.output_schema is not None:
         schema = OutputSchema.parse(spec.output_schema)
+    for index, example in enumerate(spec.examples):
+        _check_example(example, f"examples[{index}]", texts, schema)
     return Function(
         name=spec.name,
         inputs=tuple(spec.inputs),
-        template=_template(spec.prompt_template, names),
+        template=_template(spec.prompt_template, texts, images),
         instructions=Instructions(
             model=spec.model,
             system_prompt=spec.system_prompt,
@@ -184,15 +222,45 @@ def _checked(spec: _Spec) -> Function:
         revision=spec.revision,
         description=spec.description,
         confidence=spec.confidence,
+        examples=tuple(spec.examples),
     )
 
 
-def _template(text: str | None, names: Sequence[str]) -> Template:
+def _check_example(
+    example: FunctionExample,
+    what: str,
+    names: Sequence[str],
+    schema: OutputSchema | None,
+) -> None:
+    unknown = [name for name in example.inputs if name not in names]
+    if unknown:
+        raise ConfigurationError(
+            f"{what}: no such input: {_listed(unknown)} (declared, other than images: "
+            f"{_listed(names) or 'none'})"
+        )
+    if schema is None:
+        return
+    _, reason, _ = schema.check(example.answer)
+    if reason is not None:
+        raise ConfigurationError(f"{what}: its output is not by the schema: {reason}")
+
+
+def _template(
+    text: str | None, names: Sequence[str], images: Collection[str]
+) -> Template:
     if text is None:
+        if not names:
+            return Template(literals=("",), fields=())
         literals = [f"{name}: " for name in names]
         joined = (literals[0], *(f"\n{literal}" for literal in literals[1:]), "")
         return Template(literals=joined, fields=tuple(names))
     template = Template.parse(text)
+    shown = [name for name in dict.fromkeys(template.fields) if name in images]
+    if shown:
+        raise ConfigurationError(
+            f"prompt_template: images are shown behind the text, not in it: "
+            f"{_listed(shown)}"
+        )
     unknown = [name for name in dict.fromkeys(template.fields) if name not in names]
     if unknown:
         raise ConfigurationError(
