@@ -166,6 +166,10 @@ class InputTooLongError(EngineError):
         self.context_tokens = context_tokens
 
 
+class UnreadableInputError(EngineError):
+    """A file that a prompt consists of cannot be read; the message says why."""
+
+
 class TransportError(EngineError):
     """No complete answer came back: connection or timeout; may be retried.
 

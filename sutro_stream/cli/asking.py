@@ -34,6 +34,23 @@ class AskingOptions:
         metavar="NAME",
         help="Use this column's text as the prompt; repeat to join several.",
     )
+    messages: str | None = option(
+        _ASKING,
+        "--messages",
+        needs=Needs.OWN_PROMPT,
+        metavar="NAME",
+        help="Use this column's chat messages: lists of role and content, or JSON of "
+        "them.",
+    )
+    image: tuple[str, ...] = option(
+        _ASKING,
+        "--image",
+        needs=Needs.OWN_PROMPT,
+        default=(),
+        metavar="NAME",
+        help="Show this column's image behind the text of --column: an address, a "
+        "file or bytes; repeatable.",
+    )
     separator: str | None = option(
         _ASKING,
         "--separator",

@@ -29,6 +29,7 @@ from sutro_stream.pipeline.limits import Limits
 from sutro_stream.pipeline.pipeline import Pipeline
 from sutro_stream.rendering.columns import Prompts
 from sutro_stream.rendering.function import Render
+from sutro_stream.rendering.messages import Messages
 from sutro_stream.settings import Settings
 from sutro_stream.sources.csv import CSV_SUFFIXES, CsvSource
 from sutro_stream.sources.csv_options import CsvOptions
@@ -42,7 +43,7 @@ from sutro_stream.values.rows import Row
 from sutro_stream.values.sampling import SamplingParams
 from sutro_stream.values.schema import OutputSchema
 
-Prompting: TypeAlias = Render | Prompts
+Prompting: TypeAlias = Render | Prompts | Messages
 ModelEngine: TypeAlias = ChatEngine | LocalEngine
 
 _URL_SCHEMES = ("http://", "https://")
@@ -239,11 +240,18 @@ def _prompting(options: RunOptions) -> tuple[Prompting, Instructions]:
         schema=None if options.schema is None else _schema(options.schema),
         sampling=sampling,
     )
+    if options.messages is not None:
+        return Messages(column=options.messages, instructions=instructions), (
+            instructions
+        )
     separator = "\n" if options.separator is None else unescaped(options.separator)
-    return (
-        Prompts(column=options.column, separator=separator, instructions=instructions),
-        instructions,
+    prompts = Prompts(
+        column=options.column,
+        separator=separator,
+        images=options.image,
+        instructions=instructions,
     )
+    return prompts, instructions
 
 
 def _system_prompt(given: str | None) -> str | None:

@@ -35,8 +35,7 @@ class RunOptions(PlacingOptions, AnsweringOptions, AskingOptions):
             UsageError: Says which options, and what to do.
             ConfigurationError: The output is a file that is needed.
         """
-        if self.function is None and not self.column:
-            raise click.UsageError("say what to ask: --function FILE, or --column NAME")
+        self._check_asking()
         for declared in self._given():
             for need in Needs:
                 if need in declared.needs and not self._has(need):
@@ -46,6 +45,24 @@ class RunOptions(PlacingOptions, AnsweringOptions, AskingOptions):
         elif not self.is_local:
             self._check_endpoint()
         self.check_files()
+
+    def _check_asking(self) -> None:
+        if self.function is None and not self.column and self.messages is None:
+            raise click.UsageError(
+                "say what to ask: --function FILE, --column NAME or --messages NAME"
+            )
+        if self.messages is None:
+            return
+        for name, value in {
+            "--column": self.column,
+            "--image": self.image,
+            "--separator": self.separator,
+        }.items():
+            if value not in (None, ()):
+                raise click.UsageError(
+                    f"{name} cannot be combined with --messages, which are sent as "
+                    "they are"
+                )
 
     def _given(self) -> Iterator[Declared]:
         for declared in options_of(type(self)):

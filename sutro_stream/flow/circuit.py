@@ -20,6 +20,7 @@ from sutro_stream.errors import (
     RateLimitedError,
     ServiceError,
     TransportError,
+    UnreadableInputError,
 )
 from sutro_stream.flow.backlog import Task
 from sutro_stream.flow.outage import Outage, speaks_for_endpoint
@@ -29,6 +30,9 @@ from sutro_stream.flow.retry import RetryPolicy, is_retryable
 _ROWS = 20
 # Before the first answer, the first few tell whether anybody is let in at all.
 _FIRST_ROWS = 4
+
+# What a row's prompt is at fault for, whoever is asked.
+_OF_THE_ROW = (InputTooLongError, UnreadableInputError)
 
 
 class Fate(Enum):
@@ -234,7 +238,7 @@ class Circuit:
         error = held.error
         is_refusal = _is_refusal(error)
         is_own = self._has_answered and not is_refusal
-        if is_own or isinstance(error, InputTooLongError):
+        if is_own or isinstance(error, _OF_THE_ROW):
             return Fate.FAILED
         self.held.append(held)
         self._refused_rows += 1

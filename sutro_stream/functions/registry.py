@@ -60,7 +60,13 @@ class FunctionRegistry:
             )
         definition = _definition(data)
         definition.pop("revision", None)
-        name = Function.validate(definition).name
+        function = Function.validate(definition)
+        if function.has_images:
+            raise ConfigurationError(
+                f"Function {function.name!r}: a deployment's Functions take no images; "
+                "run it here, with sutro-stream run --function FILE"
+            )
+        name = function.name
         folder = self._root / account / name
         with _store_errors(folder):
             revisions = folder / _REVISIONS

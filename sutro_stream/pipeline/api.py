@@ -22,6 +22,7 @@ from sutro_stream.pipeline.pipeline import Pipeline
 from sutro_stream.pipeline.submit import PATIENCE, Submit
 from sutro_stream.rendering.columns import Prompts
 from sutro_stream.rendering.function import Render
+from sutro_stream.rendering.messages import Messages
 from sutro_stream.sinks.csv import CsvSink
 from sutro_stream.sinks.jsonl import JsonlSink
 from sutro_stream.sinks.parquet import ParquetSink
@@ -153,6 +154,7 @@ def prompts(
     column: str | Sequence[str] | None = None,
     *,
     separator: str = "\n",
+    images: Sequence[str] = (),
     system_prompt: str | None = None,
     json_schema: Mapping[str, Any] | None = None,
     sampling_params: Mapping[str, Any] | None = None,
@@ -163,6 +165,9 @@ def prompts(
     Args:
         column: One name or several; `None` is `prompt`, or else the first column.
         separator: Between the texts of several columns.
+        images: Columns of images to show behind the text, for models that see: http(s)
+            addresses, which the endpoint fetches; names of files, or bytes, which are
+            sent (20 MB each at most). A row without one of them is refused.
         system_prompt: System message, `None` for none.
         json_schema: JSON Schema the answers must have, `None` for free text.
         sampling_params: By vLLM's names, `temperature` and `max_tokens` for example.
@@ -171,20 +176,57 @@ def prompts(
     Raises:
         ConfigurationError: The schema or a sampling parameter is not valid.
     """
-    schema = (
-        None
-        if json_schema is None
-        else OutputSchema.parse(json_schema, what="json_schema")
-    )
     return Prompts(
         column=column if column is None or isinstance(column, str) else tuple(column),
         separator=separator,
-        instructions=Instructions(
-            model=model,
-            system_prompt=system_prompt,
-            schema=schema,
-            sampling=SamplingParams.parse(sampling_params or {}),
-        ),
+        images=_tuple(images) or (),
+        instructions=_instructions(system_prompt, json_schema, sampling_params, model),
+    )
+
+
+def messages(
+    column: str,
+    *,
+    system_prompt: str | None = None,
+    json_schema: Mapping[str, Any] | None = None,
+    sampling_params: Mapping[str, Any] | None = None,
+    model: str | None = None,
+) -> Messages:
+    """Use the chat messages of a column: whole conversations, sent as they are.
+
+    The column holds lists of messages with role and content, or JSON text of such a
+    list. A row with something else is refused in place.
+
+    Args:
+        column: Its name.
+        system_prompt: System message before those of the row, `None` for none.
+        json_schema: As for `prompts`.
+        sampling_params: As for `prompts`.
+        model: As for `prompts`.
+
+    Raises:
+        ConfigurationError: The schema or a sampling parameter is not valid.
+    """
+    return Messages(
+        column=column,
+        instructions=_instructions(system_prompt, json_schema, sampling_params, model),
+    )
+
+
+def _instructions(
+    system_prompt: str | None,
+    json_schema: Mapping[str, Any] | None,
+    sampling_params: Mapping[str, Any] | None,
+    model: str | None,
+) -> Instructions:
+    schema = None
+    if json_schema is not None:
+        schema = OutputSchema.parse(json_schema, what="json_schema")
+    return Instructions(
+        model=model,
+        system_prompt=system_prompt,
+        schema=schema,
+        sampling=SamplingParams.parse(sampling_params or {}),
     )
 
 

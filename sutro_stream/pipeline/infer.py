@@ -26,10 +26,11 @@ from sutro_stream.flow.stage import Columns, RunContext
 from sutro_stream.flow.window import WindowLimits
 from sutro_stream.flow.work import PoolConfig
 from sutro_stream.ledger.ledger import Ledger, OpenMode
+from sutro_stream.pipeline.images import ImagesResponder, image_count, text_length
 from sutro_stream.pipeline.limits import Limits
 from sutro_stream.pipeline.validation import TRUNCATED, error_kind, validate
 from sutro_stream.values.fingerprint import fingerprint
-from sutro_stream.values.instructions import Instructions
+from sutro_stream.values.instructions import Instructions, PromptForm
 from sutro_stream.values.layout import Shape
 from sutro_stream.values.outcomes import (
     Outcome,
@@ -49,6 +50,8 @@ _LEAST_READY_ROWS = 256
 _SEED_LIMIT = 1 << 31
 _CHARACTERS_PER_TOKEN = 4
 _USUAL_ANSWER_TOKENS = 100
+# A picture of a camera, as most models that see count it.
+_USUAL_IMAGE_TOKENS = 1000
 
 # Workers are begun as they are needed, so the most there can be costs nothing.
 _MOST_AUTO = 1024
@@ -109,8 +112,8 @@ class Infer:
         instructions = shape.instructions
         if shape.kind is not PromptBatch or instructions is None:
             raise ConfigurationError(
-                "infer needs prompts: put render(function) or prompts(column=...) "
-                "before it"
+                "infer needs prompts: put render(function), prompts(column=...) or "
+                "messages(column) before it"
             )
         seed = None
         if self.seed_per_row:
@@ -131,6 +134,8 @@ class Infer:
 
     def _responder(self, instructions: Instructions) -> Responder:
         responder = self.engine.bind(instructions)
+        if instructions.form is PromptForm.CONTENT:
+            responder = ImagesResponder(responder)
         if self.retry_truncated is None:
             return responder
         sampling, schema = instructions.sampling, instructions.schema
@@ -266,7 +271,11 @@ class ChatWork:
     def estimated_tokens(self, task: Task) -> tuple[int, int]:
         """See `Work`: from the prompt's length, and a usual answer."""
         written = self.instructions.sampling.answer_limit or _USUAL_ANSWER_TOKENS
-        read = len(task.payload) // _CHARACTERS_PER_TOKEN
+        payload = task.payload
+        read = len(payload) // _CHARACTERS_PER_TOKEN
+        if self.instructions.form is PromptForm.CONTENT:
+            read = text_length(payload) // _CHARACTERS_PER_TOKEN
+            read += image_count(payload) * _USUAL_IMAGE_TOKENS
         return read, min(written, _USUAL_ANSWER_TOKENS)
 
     async def attempt(self, task: Task) -> Outcome:

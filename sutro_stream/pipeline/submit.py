@@ -26,7 +26,7 @@ from sutro_stream.pipeline.job_batches import Cutter
 from sutro_stream.pipeline.row_json import RowJson
 from sutro_stream.pipeline.submission_run import SubmissionRun
 from sutro_stream.values.fingerprint import fingerprint
-from sutro_stream.values.instructions import Instructions
+from sutro_stream.values.instructions import Instructions, PromptForm
 from sutro_stream.values.layout import Shape
 from sutro_stream.values.outcomes import OutcomeBatch, Result
 from sutro_stream.values.prompts import PromptBatch
@@ -95,6 +95,11 @@ class Submit:
         if self.output_schema is not None:
             raise ConfigurationError(
                 "output_schema is for rows; prompts bring their schema with them"
+            )
+        if given.form is not PromptForm.TEXT or given.examples:
+            raise ConfigurationError(
+                "submit: a deployment takes prompts that are texts; chat messages, "
+                "images and a Function's examples are for infer (--engine)"
             )
         own = given if self.send_instructions else Instructions(schema=given.schema)
         instructions = replace(

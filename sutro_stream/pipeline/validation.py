@@ -15,6 +15,7 @@ from sutro_stream.errors import (
     RequestTimeoutError,
     ServiceError,
     TransportError,
+    UnreadableInputError,
 )
 from sutro_stream.flow.retry import is_retryable
 from sutro_stream.values.outcomes import Answer, ErrorKind, Outcome, RowError
@@ -108,6 +109,8 @@ def error_kind(error: EngineError) -> ErrorKind:
     """How a row's failure is called in results."""
     if isinstance(error, InputTooLongError):
         return ErrorKind.INPUT_TOO_LONG
+    if isinstance(error, UnreadableInputError):
+        return ErrorKind.WRONG_TYPE
     if isinstance(error, (ProtocolError, BadReplyError)):
         return ErrorKind.BAD_REPLY
     if isinstance(error, RequestTimeoutError):

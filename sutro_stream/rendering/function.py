@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sutro_stream.errors import ConfigurationError
 from sutro_stream.flow.stage import Columns, RunContext
+from sutro_stream.rendering.images import content, image_parts, image_refusals
 from sutro_stream.rendering.prompting import (
     PromptStep,
     Refusal,
@@ -21,6 +23,7 @@ from sutro_stream.rendering.validation import check
 from sutro_stream.values.ascii import is_ascii
 from sutro_stream.values.fingerprint import fingerprint
 from sutro_stream.values.function import Function, FunctionInput, InputType
+from sutro_stream.values.instructions import Example, PromptForm
 from sutro_stream.values.layout import Shape
 from sutro_stream.values.outcomes import ErrorKind, RowError
 from sutro_stream.values.prompts import Prompt, PromptBatch
@@ -40,6 +43,7 @@ _READS_AS = {
     InputType.NUMBER: "a number",
     InputType.BOOLEAN: "true or false",
     InputType.JSON: "JSON",
+    InputType.IMAGE: "an image",
 }
 
 
@@ -108,17 +112,68 @@ def function_step(
         schema,
         what=f"Function {function.name!r}",
     )
+    columns = [field for field in fields if field.name not in constants]
     filling = _Filling(
-        fields=tuple(field for field in fields if field.name not in constants),
+        fields=tuple(one for one in columns if one.type is not InputType.IMAGE),
+        images=tuple(one for one in columns if one.type is InputType.IMAGE),
         parts=_parts(function.template, constants),
         rendered=rendered,
     )
     return PromptStep(
-        shape=Shape(kind=PromptBatch, rows=schema, instructions=function.instructions),
+        shape=Shape(
+            kind=PromptBatch,
+            rows=schema,
+            instructions=replace(
+                function.instructions,
+                examples=_examples(function),
+                form=PromptForm.CONTENT if filling.images else PromptForm.TEXT,
+            ),
+        ),
         rows=rows,
         prompts=filling.prompts,
         identity=_identity(function, rendered),
+        opens_files=bool(filling.images),
     )
+
+
+def _examples(function: Function) -> tuple[Example, ...]:
+    """A Function's examples, rendered as its rows are.
+
+    Raises:
+        ConfigurationError: One lacks an input, or has one of another type.
+    """
+    if not function.examples:
+        return ()
+    rows = [example.inputs for example in function.examples]
+    texts = [one for one in function.inputs if one.type is not InputType.IMAGE]
+    records = pa.RecordBatch.from_pydict(
+        {one.name: _column([row.get(one.name) for row in rows]) for one in texts}
+    )
+    filling = _Filling(
+        fields=tuple(map(_Field.of, texts)),
+        images=(),
+        parts=_parts(function.template, {}),
+        rendered=None,
+    )
+    prompts = filling.prompts(RowBatch(records=records, first_index=0))
+    for offset, error in prompts.refused.items():
+        raise ConfigurationError(
+            f"Function {function.name!r}: examples[{offset}]: {error.message}"
+        )
+    return tuple(
+        Example(prompt=text, answer=example.answer)
+        for text, example in zip(
+            prompts.texts.to_pylist(), function.examples, strict=True
+        )
+    )
+
+
+def _column(values: list[Any]) -> pa.Array:
+    """JSON values as a column, as text where their types differ."""
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.array([text_of(value) for value in values], TEXT)
 
 
 def _identity(function: Function, rendered: str | None) -> dict[str, str]:
@@ -133,6 +188,9 @@ def _identity(function: Function, rendered: str | None) -> dict[str, str]:
         "inputs": fingerprint(inputs),
         "prompt template": fingerprint(template),
     }
+    if function.examples:
+        examples = [[one.inputs, one.output] for one in function.examples]
+        identity["examples"] = fingerprint(examples)
     if rendered is not None:
         identity["rendered prompts"] = rendered
     return identity
@@ -184,12 +242,14 @@ class _Filling:
     """The Function over the columns that a stream has.
 
     Attributes:
-        fields: Inputs that are columns.
+        fields: Inputs that are columns of text.
+        images: Inputs that are columns of images.
         parts: The template.
         rendered: See `function_step`.
     """
 
     fields: tuple[_Field, ...]
+    images: tuple[_Field, ...]
     parts: tuple[Part, ...]
     rendered: str | None
 
@@ -216,7 +276,20 @@ class _Filling:
             is_given = given.is_valid()
             texts = pc.if_else(is_given, given, texts)
             refusals = [(pc.and_not(mask, is_given), why) for mask, why in refusals]
+        if self.images:
+            texts = self._with_images(rows, texts, refusals)
         return prompt_batch(rows, texts, refusals)
+
+    def _with_images(
+        self, rows: RowBatch, texts: pa.Array, refusals: list[Refusal]
+    ) -> pa.Array:
+        shown = []
+        for field in self.images:
+            parts, faults = image_parts(rows.records.column(field.name))
+            shown.append(parts)
+            is_required = field.fallback is None
+            refusals += image_refusals(field.name, faults, is_required=is_required)
+        return content(texts, shown)
 
     def _joined(self, rows: RowBatch) -> pa.Array | None:
         """The prompts where every input is text in every row: nothing to refuse.
@@ -234,6 +307,7 @@ class _Filling:
         if (
             not columns
             or self.rendered is not None
+            or self.images
             or size > _NARROW_BYTES
             or any(field.type is not InputType.TEXT for field in self.fields)
             or any(

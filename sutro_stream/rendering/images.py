@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import errno
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import unquote
 
 import orjson
 import pyarrow as pa
@@ -26,6 +28,7 @@ FILE_SCHEME = "file:"
 
 _HEAD_BYTES = 32
 _DATA = "data:image/"
+_URI = "file://"
 _ELSEWHERE = ("http://", "https://")
 # Of RIFF and ISO media files the kind stands behind their sizes.
 _KINDS = (
@@ -140,7 +143,7 @@ def _address(text: str) -> str:
     if text.startswith(_DATA):
         _check_size(len(text) * 3 // 4)
         return text
-    path = text.removeprefix("file://") if text.startswith("file://") else text
+    path = unquote(text[len(_URI) :]) if text.startswith(_URI) else text
     with _opened(path) as file:
         _kind(file.read(_HEAD_BYTES))
         _check_size(os.fstat(file.fileno()).st_size)
@@ -149,7 +152,12 @@ def _address(text: str) -> str:
 
 def _opened(path: str) -> BinaryIO:
     try:
+        # Opening a pipe would wait for somebody who writes to it.
+        if not stat.S_ISREG(Path(path).stat().st_mode):
+            raise ImageError(_UNREADABLE)
         return Path(path).open("rb")
+    except ImageError:
+        raise
     except FileNotFoundError:
         raise ImageError(_ABSENT) from None
     except ValueError:

@@ -254,6 +254,8 @@ def _custom(table: CustomModelTable, what: str, *, beside: Path) -> CustomModel:
         function = Function.load(beside / table.function)
     except ConfigurationError as error:
         raise ConfigurationError(f"{what}: {error}") from None
+    if function.has_images:
+        raise ConfigurationError(f"{what}: a deployment's Functions take no images")
     return CustomModel(account=table.account, function=function)
 
 

@@ -301,7 +301,7 @@ async def test_an_input_column_named_like_a_result(run: Run, folder: Path) -> No
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ((), "say what to ask: --function FILE, or --column NAME"),
+        ((), "say what to ask: --function FILE, --column NAME or --messages NAME"),
         (
             ("--function", "f.json", "--column", "text"),
             "--column cannot be combined with --function",
