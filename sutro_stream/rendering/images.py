@@ -151,13 +151,18 @@ def _address(text: str) -> str:
 
 
 def _opened(path: str) -> BinaryIO:
+    # Opening a pipe would wait for somebody who writes to it.
+    if not stat.S_ISREG(_mode(path)):
+        raise ImageError(_UNREADABLE)
     try:
-        # Opening a pipe would wait for somebody who writes to it.
-        if not stat.S_ISREG(Path(path).stat().st_mode):
-            raise ImageError(_UNREADABLE)
         return Path(path).open("rb")
-    except ImageError:
-        raise
+    except OSError:
+        raise ImageError(_UNREADABLE) from None
+
+
+def _mode(path: str) -> int:
+    try:
+        return Path(path).stat().st_mode
     except FileNotFoundError:
         raise ImageError(_ABSENT) from None
     except ValueError:
