@@ -30,6 +30,10 @@ _FLOOR_REQUESTS_TOLD = 16
 _SURE_OF_CHANCE = 4.0
 _SURE_OF_LIMIT = -3.5
 _TRIAL_REQUESTS = 16
+# It goes up by so much at most: what is out before the first refusal comes is refused
+# as well. Above a low rate, few are out.
+_MOST_RISE = 6.0
+_TRIAL_PER_S = 200.0
 _MOST_PASSING = 0.97
 # Refusals are that much later than their requests were sent, in their usual time.
 _LATE = 3.0
@@ -52,6 +56,11 @@ _DEVIATIONS = 3.0
 _SPARE_REFUSALS = 2.0
 _LEAST_CHANCE = 0.02
 _MOST_CHANCE = 0.98
+# Some endpoints refuse now and then whatever the rate. A quota that is used up refuses
+# more than one of the next.
+_CALM_REQUESTS = 50
+_TOGETHER_REQUESTS = 20
+_TOLERATED = 0.015
 
 
 class Verdict(Enum):
@@ -99,6 +108,10 @@ class CutReview:
         self._wait_s, self._quiet_wait_s = _FIRST_WAIT_S, _FIRST_QUIET_WAIT_S
         self._trust_s, self._trusted_until_s = _FIRST_TRUST_S, 0.0
         self._block_sequence = self._block_refused = 0
+        # Refusals since the mark that may have been by chance, and the last of them.
+        self._mark = -1
+        self._suspect = -math.inf
+        self._suspects = 0
 
     # Cuts.
 
@@ -160,13 +173,20 @@ class CutReview:
         return is_quiet and now_s >= self._next_quiet_s
 
     def try_former(
-        self, sequence: int, now_s: float, *, refusal_s: float, is_over: bool
-    ) -> None:
-        """Begin a trial.
+        self,
+        sequence: int,
+        now_s: float,
+        *,
+        rate_per_s: float,
+        refusal_s: float,
+        is_over: bool,
+    ) -> float:
+        """Begin a trial; the rate of its requests.
 
         Args:
             sequence: Number of the next request.
             now_s: The time now.
+            rate_per_s: The rate now.
             refusal_s: How long a refusal usually takes.
             is_over: Whether it is because nothing is refused any more.
         """
@@ -180,7 +200,9 @@ class CutReview:
         self.is_trying = True
         self._trial_sequence, self._trial_refused = sequence, 0
         late_s = _LATE * refusal_s + _SETTLE_S
-        self._trial_ends_s = now_s + _TRIAL_REQUESTS / self.before_per_s + late_s
+        per_s = min(self.before_per_s, max(_MOST_RISE * rate_per_s, _TRIAL_PER_S))
+        self._trial_ends_s = now_s + _TRIAL_REQUESTS / per_s + late_s
+        return per_s
 
     def verdict(self, sequence: int, now_s: float, *, refused: bool) -> Verdict:
         """What the trial shows, asked at a refusal or later.
@@ -244,3 +266,20 @@ class CutReview:
             self.chance = share if share >= _LEAST_CHANCE else 0.0
             self._block_sequence, self._block_refused = sequence + 1, 0
         return True
+
+    def is_isolated(self, sequence: int, mark: int) -> bool:
+        """Whether a refusal is one among many answers.
+
+        Args:
+            sequence: Number of the request.
+            mark: Number of the request behind which the rate was cut.
+        """
+        if mark != self._mark:
+            self._mark, self._suspect, self._suspects = mark, -math.inf, 0
+        sent = sequence - mark
+        if sent < _CALM_REQUESTS:
+            return False
+        suspect, self._suspect = self._suspect, sequence
+        self._suspects += 1
+        is_many = self._suspects > 1 + _TOLERATED * sent
+        return not is_many and sequence - suspect > _TOGETHER_REQUESTS
