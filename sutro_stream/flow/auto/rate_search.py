@@ -88,7 +88,7 @@ class RateSearch:
     """
 
     def __init__(self) -> None:
-        """A rates that knows no limit: it begins gently and doubles every 0.2 s."""
+        """A rate without a limit that is known: it begins gently and doubles every 0.2 s."""
         self._anchor: float | None = None
         self._period_s = _PERIOD_S
         self._probing_s = 0.0
@@ -108,8 +108,7 @@ class RateSearch:
         self._is_probe = False
         self._strikes = 0
         # What was let through before nothing was, and from when on.
-        self._used = 0
-        self._used_from_s = 0.0
+        self._used, self._used_from_s = 0, 0.0
         self._least = 0.0
         self._is_measured = False
         self._points: list[tuple[float, int]] = []
