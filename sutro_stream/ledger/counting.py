@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sutro_stream.ledger.additions import DAMAGE, notes
 from sutro_stream.ledger.summary import LedgerStatistics
 from sutro_stream.values.outcomes import ErrorKind
+
+# Names of notes.
+DAMAGE, OUTPUT = "damage", "output"
 
 
 class Record(NamedTuple):
@@ -51,14 +53,13 @@ class Totals:
         index_sum: Sum of their indices.
         failed: Rows that failed, by kind.
         shared: Rows that have the outcome of another one.
-        attempts: Requests for outcomes that stand.
+        attempts: Requests, also for outcomes that were forgotten or never recorded.
         retries: Those beyond the first of their row.
-        input_tokens: Of these outcomes.
-        output_tokens: Of these outcomes.
+        input_tokens: Of all these.
+        output_tokens: Of all these.
         highest: Largest index with an outcome, -1 without any.
-        spent: What was spent on outcomes that do not stand.
-        rows_repeated: Rows among `rows` for which something had been spent before.
-        calls_repeated: Requests spent on them before.
+        spent_rows: Rows with outcomes that were forgotten or never recorded.
+        calls_repeated: Requests spent before on rows among `rows`.
         in_flight: Requests for rows without an outcome yet.
         kept: Rows with an outcome when the ledger was opened last.
         damages: Where something that was written could not be read.
@@ -73,8 +74,7 @@ class Totals:
     input_tokens: int = 0
     output_tokens: int = 0
     highest: int = -1
-    spent: Spent
-    rows_repeated: int = 0
+    spent_rows: int = 0
     calls_repeated: int = 0
     in_flight: int = 0
     kept: int = 0
@@ -101,40 +101,26 @@ class Totals:
         self.failed.update(ErrorKind(kind) for kind in kinds if kind is not None)
         self.shared += len(rows) - leaders.count(None)
         if spent_before:
-            repeated = [
+            self.calls_repeated += sum(
                 spent_before.get(record.row, 0) for record in records if record.attempts
-            ]
-            self.rows_repeated += len(repeated) - repeated.count(0)
-            self.calls_repeated += sum(repeated)
+            )
 
     def statistics(self) -> LedgerStatistics:
         """The counters as people see them."""
         failed = {kind: count for kind, count in self.failed.items() if count}
-        spent = self.spent
         return LedgerStatistics(
             rows=self.rows,
             answered=self.rows - sum(failed.values()),
             failed=failed,
             shared=self.shared,
-            calls=self.attempts + spent.attempts + self.in_flight,
-            retries=self.retries + spent.retries,
-            rows_asked_again=self.rows_repeated,
+            calls=self.attempts + self.in_flight,
+            retries=self.retries,
             calls_repeated=self.calls_repeated,
-            input_tokens=self.input_tokens + spent.input_tokens,
-            output_tokens=self.output_tokens + spent.output_tokens,
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
             kept=self.kept,
             damaged=len(self.damages),
         )
-
-
-class Spent(NamedTuple):
-    """What was spent on outcomes that were forgotten or never recorded."""
-
-    rows: int
-    attempts: int
-    retries: int
-    input_tokens: int
-    output_tokens: int
 
 
 def count(connection: sqlite3.Connection) -> Totals:
@@ -155,14 +141,14 @@ def count(connection: sqlite3.Connection) -> Totals:
     )
     if (rows, found) != (row_count, index_sum):
         raise ValueError("rows are missing")
-    spent = _sums(
+    spent_rows, *spent = _sums(
         connection,
         "SELECT count(*), total(attempts), total(retries), total(input_tokens),"
         " total(output_tokens) FROM spent",
     )
-    rows_repeated, calls_repeated = _sums(
+    (calls_repeated,) = _sums(
         connection,
-        "SELECT count(*), total(spent.attempts) FROM spent CROSS JOIN rows"
+        "SELECT total(spent.attempts) FROM spent CROSS JOIN rows"
         " ON rows.idx = spent.idx WHERE rows.attempts > 0",
     )
     failures = connection.execute(
@@ -173,18 +159,27 @@ def count(connection: sqlite3.Connection) -> Totals:
         index_sum=index_sum,
         failed=Counter({ErrorKind(kind): number for kind, number in failures}),
         shared=shared,
-        attempts=attempts,
-        retries=retries,
-        input_tokens=inputs,
-        output_tokens=outputs,
+        attempts=attempts + spent[0],
+        retries=retries + spent[1],
+        input_tokens=inputs + spent[2],
+        output_tokens=outputs + spent[3],
         highest=highest,
-        spent=Spent(*spent),
-        rows_repeated=rows_repeated,
+        spent_rows=spent_rows,
         calls_repeated=calls_repeated,
         in_flight=sum(in_flight_calls(in_flight).values()),
         kept=0 if last is None else int(last[0]),
         damages=tuple(notes(connection, DAMAGE)),
     )
+
+
+def notes(connection: sqlite3.Connection, name: str) -> list[str]:
+    """What was noted under a name, oldest first."""
+    if not connection.execute("PRAGMA table_info(notes)").fetchall():
+        return []
+    found = connection.execute(
+        "SELECT value FROM notes WHERE name = ? ORDER BY rowid", (name,)
+    )
+    return [value for (value,) in found]
 
 
 def in_flight_blob(calls: Mapping[int, int]) -> bytes:

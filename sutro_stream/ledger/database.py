@@ -177,15 +177,6 @@ class Files:
         )
         return StoreDamagedError(message, path=str(self.main))
 
-    def size_bytes(self) -> int:
-        """Size of all files together."""
-        size = 0
-        segments = map(self.segment, self.segments())
-        for path in (self.main, self._wal, self.rows, self.digests, *segments):
-            with suppress(OSError):
-                size += path.stat().st_size
-        return size
-
     def _remove_parts(self) -> None:
         segments = map(self.segment, self.segments())
         for path in (self.rows, self.digests, self._wal, self._shm, *segments):

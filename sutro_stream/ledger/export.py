@@ -19,14 +19,12 @@ from sutro_stream.ledger.database import (
     store_errors,
     transaction,
 )
-from sutro_stream.ledger.reading import read_rows
+from sutro_stream.ledger.reading import read_portions
 from sutro_stream.ledger.salvage import drop_unreadable, salvage
 from sutro_stream.ledger.spool import Spool, listed_frames
 from sutro_stream.values.layout import Shape
 from sutro_stream.values.outcomes import OutcomeBatch
 
-_CHUNK_ROWS = 1_024
-_CHUNK_BYTES = 8 << 20
 _ADDED = ("output", "error")
 _INDEX = "row_index"
 
@@ -86,20 +84,7 @@ class Export:
     def _rows(
         self, start: int, stop: int, records: pa.RecordBatch | None
     ) -> Iterator[pa.RecordBatch]:
-        at = start
-        while at < stop:
-            (following,) = self._copy.execute(
-                "SELECT min(idx) FROM rows WHERE idx >= ? AND idx < ?", (at, stop)
-            ).fetchone()
-            if following is None:
-                return
-            known = read_rows(
-                self._copy,
-                following,
-                min(following + _CHUNK_ROWS, stop),
-                max_bytes=_CHUNK_BYTES,
-            )
-            at = max(known) + 1
+        for known in read_portions(self._copy, start, stop):
             yield self._table(known, start, records)
 
     def _table(

@@ -5,14 +5,19 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
 from sutro_stream.errors import ConfigurationError, SourceError, StoreError
-from sutro_stream.ledger.additions import OUTPUT, notes
-from sutro_stream.ledger.counting import Totals, count, in_flight_calls
+from sutro_stream.ledger.counting import (
+    OUTPUT,
+    Totals,
+    count,
+    in_flight_calls,
+    notes,
+)
 from sutro_stream.ledger.database import (
     Files,
     connect,
@@ -23,7 +28,7 @@ from sutro_stream.ledger.database import (
 from sutro_stream.ledger.lock import is_locked
 from sutro_stream.ledger.opening import work_of
 from sutro_stream.ledger.output import Cells, output_reader
-from sutro_stream.ledger.reading import read_rows
+from sutro_stream.ledger.reading import read_portions
 from sutro_stream.ledger.segments import (
     Chunk,
     damage,
@@ -35,8 +40,6 @@ from sutro_stream.ledger.summary import LedgerRun, LedgerSummary
 from sutro_stream.values.file_identity import file_identity
 from sutro_stream.values.outcomes import Outcome
 
-_CHUNK_ROWS = 1_024
-_CHUNK_BYTES = 8 << 20
 _MAX_LINES = 20
 
 
@@ -69,7 +72,6 @@ def inspect(path: Path) -> LedgerSummary:
             spooled_rows=spooled_rows,
             is_finished=_is_finished(connection),
             is_writing=is_writing,
-            size_bytes=files.size_bytes(),
             damages=totals.damages,
         )
 
@@ -116,16 +118,14 @@ def verify(path: Path, output: Path) -> list[str]:
     """
     read = output_reader(output)
     files = Files(path)
-    problems = _Problems()
     with closing(connect_to_look(files)) as connection:
         with store_errors(files.main):
             connection.execute("BEGIN")
-        try:
-            with closing(read()) as cells:
-                _compare(_recorded(connection, files.main), cells, problems)
-        except SourceError as error:
-            problems.add(str(error))
-    return problems.lines
+        with closing(read()) as cells:
+            problems = _problems(_recorded(connection, files.main), cells)
+            lines = [*islice(problems, _MAX_LINES)]
+            left_out = sum(1 for _ in problems)
+    return [*lines, f"and {left_out} more"] if left_out else lines
 
 
 def open_segments(files: Files, stack: ExitStack) -> list[tuple[int, IO[bytes]]]:
@@ -209,45 +209,34 @@ def _with_log(
     return totals, spooled
 
 
-@dataclass(slots=True)
-class _Problems:
-    lines: list[str] = field(default_factory=list)
-    left_out: int = 0
-
-    def add(self, line: str) -> None:
-        if len(self.lines) < _MAX_LINES:
-            self.lines.append(line)
-            return
-        if self.left_out:
-            self.lines.pop()
-        self.left_out += 1
-        self.lines.append(f"and {self.left_out} more")
-
-
-def _compare(
-    recorded: Iterator[tuple[int, Outcome]], found: Iterator[Cells], problems: _Problems
-) -> None:
+def _problems(
+    recorded: Iterator[tuple[int, Outcome]], found: Iterator[Cells]
+) -> Iterator[str]:
     rows = outcomes = 0
     pending = next(recorded, None)
-    for rows, cells in enumerate(found, 1):
-        if pending is None:
-            continue
-        index, outcome = pending
-        if index > rows - 1:
-            problems.add(f"row {rows - 1}: has no outcome in the ledger")
-            continue
-        text = None if outcome.answer is None else outcome.answer.text
-        error = None if outcome.error is None else str(outcome.error)
-        if cells[0] != text:
-            problems.add(f"row {index}: the output is not the recorded answer")
-        if cells[1] != error:
-            problems.add(f"row {index}: the error is not the recorded one")
-        outcomes += 1
-        pending = next(recorded, None)
+    try:
+        for rows, cells in enumerate(found, 1):
+            if pending is None:
+                continue
+            index, outcome = pending
+            if index > rows - 1:
+                yield f"row {rows - 1}: has no outcome in the ledger"
+                continue
+            text = None if outcome.answer is None else outcome.answer.text
+            error = None if outcome.error is None else str(outcome.error)
+            if cells[0] != text:
+                yield f"row {index}: the output is not the recorded answer"
+            if cells[1] != error:
+                yield f"row {index}: the error is not the recorded one"
+            outcomes += 1
+            pending = next(recorded, None)
+    except SourceError as error:
+        yield str(error)
+        return
     if pending is not None:
         outcomes += 1 + sum(1 for _ in recorded)
     if rows != outcomes:
-        problems.add(f"the file has {rows} rows, the ledger {outcomes}")
+        yield f"the file has {rows} rows, the ledger {outcomes}"
 
 
 def _recorded(
@@ -255,14 +244,9 @@ def _recorded(
 ) -> Iterator[tuple[int, Outcome]]:
     """Every row that has an outcome, in order; few are in memory at once."""
     with store_errors(path):
-        (last,) = connection.execute("SELECT max(idx) FROM rows").fetchone()
-        at = 0
-        while last is not None and at <= last:
-            rows = read_rows(connection, at, at + _CHUNK_ROWS, max_bytes=_CHUNK_BYTES)
-            for index, row in rows.items():
-                yield index, row.outcome
-            # What a limit in bytes cut off is read next.
-            at = max(rows) + 1 if rows else at + _CHUNK_ROWS
+        (stop,) = connection.execute("SELECT max(idx) + 1 FROM rows").fetchone()
+        for known in read_portions(connection, 0, stop or 0):
+            yield from ((index, row.outcome) for index, row in known.items())
 
 
 def _runs(connection: sqlite3.Connection) -> tuple[LedgerRun, ...]:

@@ -13,8 +13,13 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 
-from sutro_stream.ledger.additions import DAMAGE, OUTPUT
-from sutro_stream.ledger.counting import count, in_flight_blob, in_flight_calls
+from sutro_stream.ledger.counting import (
+    DAMAGE,
+    OUTPUT,
+    count,
+    in_flight_blob,
+    in_flight_calls,
+)
 from sutro_stream.ledger.database import Files, store_errors, transaction
 from sutro_stream.ledger.identity import WorkIdentity
 from sutro_stream.ledger.opening import OpenMode, begin_run, now
@@ -142,7 +147,7 @@ class Journal:
                 enlist(self._connection, chunk.frames)
                 insert_many(self._connection, "INSERT INTO rows", [*new.values()])
                 spent = {}
-                if totals.spent.rows:
+                if totals.spent_rows:
                     spent = spent_before(self._connection, new)
                 totals.add([*new.values()], spent)
             self._connection.execute(

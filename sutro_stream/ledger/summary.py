@@ -21,8 +21,8 @@ class LedgerStatistics:
         calls: Requests sent, also those whose outcome was forgotten or, as far as
             they were reported by `Ledger.asked`, never recorded.
         retries: Requests beyond the first of their row in a run.
-        rows_asked_again: Rows asked in more than one run.
-        calls_repeated: Requests for them in all runs but the last: paid twice.
+        calls_repeated: Requests for rows asked in more than one run, in all but the
+            last: paid twice.
         input_tokens: Of all answers, as the engine counted them.
         output_tokens: Of all answers.
         kept: Rows that had an outcome when the ledger was opened last.
@@ -35,7 +35,6 @@ class LedgerStatistics:
     shared: int = 0
     calls: int = 0
     retries: int = 0
-    rows_asked_again: int = 0
     calls_repeated: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
@@ -73,7 +72,6 @@ class LedgerSummary:
         spooled_rows: Input rows kept for the output.
         is_finished: Whether the output is complete and in place.
         is_writing: Whether a run has it open at the moment.
-        size_bytes: Size of all its files.
         damages: Where what was written could not be read any more, for people.
     """
 
@@ -83,5 +81,4 @@ class LedgerSummary:
     spooled_rows: int
     is_finished: bool
     is_writing: bool
-    size_bytes: int
     damages: tuple[str, ...] = ()

@@ -218,7 +218,6 @@ class Model:
             shared=sum(row[2] is not None for row in found),
             calls=sum(attempts) + self.spent.total() + self.in_flight.total(),
             retries=self.retries + sum(max(count - 1, 0) for count in attempts),
-            rows_asked_again=len(again),
             calls_repeated=sum(self.spent[index] for index in again),
             input_tokens=tokens["input"],
             output_tokens=tokens["output"],
