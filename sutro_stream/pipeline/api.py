@@ -15,10 +15,9 @@ from sutro_stream.engines.hedging import Hedge
 from sutro_stream.errors import ConfigurationError
 from sutro_stream.flow.retry import RetryPolicy
 from sutro_stream.pipeline.infer import Concurrency, Infer
-from sutro_stream.pipeline.limiting import Limit
 from sutro_stream.pipeline.limits import Limits
-from sutro_stream.pipeline.mapping import BatchFunction, MapBatches
 from sutro_stream.pipeline.pipeline import Pipeline
+from sutro_stream.pipeline.row_stages import BatchFunction, Limit, MapBatches
 from sutro_stream.pipeline.submit import PATIENCE, Submit
 from sutro_stream.rendering.columns import Prompts
 from sutro_stream.rendering.function import Render

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -135,13 +135,18 @@ class SubmissionRun:
         answers: BatchAnswers | None,
         sink: ObjectSendStream[Any],
     ) -> None:
-        start = 0
-        records = _BatchRecords(self._recorder, is_kept=_is_kept(job_batch, answers))
+        is_kept = (
+            self._recorder is not None
+            and answers is not None
+            and answers.is_kept
+            and len(answers.offsets) == len(job_batch)
+        )
+        records = _BatchRecords(self._recorder, known, is_kept=is_kept)
+        last = job_batch.parts[-1]
         for part in job_batch.parts:
-            outcomes = await self._concluded(part, start, known, answers)
-            records.add(part, start, outcomes, known)
-            start += len(part.offsets)
-            if start == len(job_batch) and not records.is_kept:
+            outcomes = await self._concluded(part, known, answers)
+            records.add(part, outcomes)
+            if part is last and not records.is_kept:
                 await self._jobs.forget(job_batch)
             await sink.send(
                 OutcomeBatch(
@@ -155,34 +160,29 @@ class SubmissionRun:
     async def _concluded(
         self,
         part: Part,
-        start: int,
         known: Mapping[int, Outcome],
         answers: BatchAnswers | None,
     ) -> Sequence[Outcome]:
-        """The outcomes of the part from offset `start` on, of earlier runs and this."""
-        asked = [] if answers is None else _within(answers.offsets, start, part)
+        """The outcomes of a part, of earlier runs and this."""
+        asked = [] if answers is None else _within(answers.offsets, part)
         outcomes: Sequence[Outcome] = ()
         if answers is not None:
             outcomes = await self._answered(len(asked), answers)
         if len(asked) < len(part.offsets):
             new = dict(zip(asked, outcomes, strict=True))
-            outcomes = self._completed(part, start, known, new)
+            outcomes = self._completed(part, known, new)
         if answers is not None and answers.is_old:
             self._meter.kept += len(asked)
         self._meter.concluded_unpaid(outcomes)
         return outcomes
 
     def _completed(
-        self,
-        part: Part,
-        start: int,
-        known: Mapping[int, Outcome],
-        new: Mapping[int, Outcome],
+        self, part: Part, known: Mapping[int, Outcome], new: Mapping[int, Outcome]
     ) -> Sequence[Outcome]:
         """The outcomes of all rows of a part."""
         outcomes = []
         refused = part.prompts.refused
-        for offset, place in enumerate(part.offsets, start):
+        for offset, place in enumerate(part.offsets, part.start):
             outcome = known.get(offset)
             if outcome is None:
                 outcome = new.get(offset) or Outcome(error=refused[place])
@@ -222,48 +222,36 @@ class _BatchRecords:
     that have gone out already among them.
     """
 
-    def __init__(self, recorder: OutcomeStore | None, *, is_kept: bool) -> None:
+    def __init__(
+        self,
+        recorder: OutcomeStore | None,
+        known: Mapping[int, Outcome],
+        *,
+        is_kept: bool,
+    ) -> None:
+        """With `is_kept` all rows were sent, and their results stay in a file."""
         self._recorder = recorder
-        self.is_kept = is_kept and recorder is not None
+        self._known = known
+        self.is_kept = is_kept
         self._held: list[tuple[Part, Sequence[Outcome]]] = []
 
-    def add(
-        self,
-        part: Part,
-        start: int,
-        outcomes: Sequence[Outcome],
-        known: Mapping[int, Outcome],
-    ) -> None:
+    def add(self, part: Part, outcomes: Sequence[Outcome]) -> None:
         """Take the outcomes of the next part."""
-        if self.is_kept:
-            self._held.append((part, outcomes))
-            if _has_failure(outcomes):
-                self.is_kept = False
-                for earlier, concluded in self._held:
-                    self._record(earlier, concluded, range(0))
-        elif self._recorder is not None:
-            kept = [offset - start for offset in known]
-            self._record(part, outcomes, kept)
-
-    def _record(
-        self, part: Part, outcomes: Sequence[Outcome], kept: Collection[int]
-    ) -> None:
         if self._recorder is None:
             return
-        skipped = frozenset(kept)
-        digests = part.rows.digests()
-        for at, (digest, outcome) in enumerate(zip(digests, outcomes, strict=True)):
-            if at not in skipped:
-                self._recorder.record(part.first_index + at, digest or 0, outcome)
-
-
-def _is_kept(job_batch: JobBatch, answers: BatchAnswers | None) -> bool:
-    """Whether all rows of a batch were sent, and what came of them stays in a file."""
-    return (
-        answers is not None
-        and answers.is_kept
-        and len(answers.offsets) == len(job_batch)
-    )
+        self._held.append((part, outcomes))
+        if self.is_kept and not _has_failure(outcomes):
+            return
+        self.is_kept = False
+        for held, concluded in self._held:
+            digests = held.rows.digests()
+            for at, (digest, outcome) in enumerate(
+                zip(digests, concluded, strict=True)
+            ):
+                if held.start + at not in self._known:
+                    index = held.first_index + at
+                    self._recorder.record(index, digest or 0, outcome)
+        self._held.clear()
 
 
 def _has_failure(outcomes: Sequence[Outcome]) -> bool:
@@ -272,10 +260,10 @@ def _has_failure(outcomes: Sequence[Outcome]) -> bool:
     )
 
 
-def _within(offsets: Sequence[int], start: int, part: Part) -> Sequence[int]:
+def _within(offsets: Sequence[int], part: Part) -> Sequence[int]:
     """Those of ascending offsets within a batch that lie in a part."""
-    stop = start + len(part.offsets)
-    return offsets[bisect_left(offsets, start) : bisect_left(offsets, stop)]
+    stop = part.start + len(part.offsets)
+    return offsets[bisect_left(offsets, part.start) : bisect_left(offsets, stop)]
 
 
 class _Turns:
