@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sutro_stream.ledger.summary import LedgerStatistics
 from sutro_stream.values.outcomes import ErrorKind
 
 # Names of notes.
@@ -42,6 +41,39 @@ class Record(NamedTuple):
     leader: int | None
     checksum: int
     body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerStatistics:
+    """Counters of a ledger at one moment, over all its runs.
+
+    Attributes:
+        rows: Rows that have their outcome.
+        answered: Rows with an answer that passed.
+        failed: Rows without one, by kind.
+        shared: Rows among them that share the outcome of an earlier one.
+        calls: Requests sent, also those whose outcome was forgotten or, as far as
+            they were reported by `Ledger.asked`, never recorded.
+        retries: Requests beyond the first of their row in a run.
+        calls_repeated: Requests for rows asked in more than one run, in all but the
+            last: paid twice.
+        input_tokens: Of all answers, as the engine counted them.
+        output_tokens: Of all answers.
+        kept: Rows that had an outcome when the ledger was opened last.
+        damaged: Places at which what was written could not be read any more.
+    """
+
+    rows: int = 0
+    answered: int = 0
+    failed: Mapping[ErrorKind, int]
+    shared: int = 0
+    calls: int = 0
+    retries: int = 0
+    calls_repeated: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    kept: int = 0
+    damaged: int = 0
 
 
 @dataclass(slots=True, kw_only=True)

@@ -138,13 +138,8 @@ def _decoded_answer(fields: list[Any]) -> Answer:
 
 def _decoded_logprob(fields: list[Any]) -> TokenLogprob:
     token, logprob, alternatives = fields
-    return TokenLogprob(
-        token=token,
-        logprob=_logarithm(logprob),
-        alternatives=tuple(
-            (other, _logarithm(number)) for other, number in alternatives
-        ),
-    )
+    others = tuple((other, _logarithm(number)) for other, number in alternatives)
+    return TokenLogprob(token=token, logprob=_logarithm(logprob), alternatives=others)
 
 
 def _logarithm(number: float | None) -> float:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import IO
 from sutro_stream.errors import ConfigurationError, SourceError, StoreError
 from sutro_stream.ledger.counting import (
     OUTPUT,
+    LedgerStatistics,
     Totals,
     count,
     in_flight_calls,
@@ -36,11 +38,52 @@ from sutro_stream.ledger.segments import (
     read_segment,
     spent_before,
 )
-from sutro_stream.ledger.summary import LedgerRun, LedgerSummary
 from sutro_stream.values.file_identity import file_identity
 from sutro_stream.values.outcomes import Outcome
 
 _MAX_LINES = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRun:
+    """One opening of a ledger.
+
+    Attributes:
+        opened_at: When it was opened, in UTC.
+        closed_at: When it was left, `None` if it was killed or is still writing.
+        version: Version of this package.
+        mode: How it was opened, as in `OpenMode`.
+        kept: Rows that had an outcome then.
+    """
+
+    opened_at: datetime
+    closed_at: datetime | None
+    version: str
+    mode: str
+    kept: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerSummary:
+    """A ledger as it lies on the disk.
+
+    Attributes:
+        parts: The work it is bound to.
+        statistics: Its counters.
+        runs: Its openings, oldest first.
+        spooled_rows: Input rows kept for the output.
+        is_finished: Whether the output is complete and in place.
+        is_writing: Whether a run has it open at the moment.
+        damages: Where what was written could not be read any more, for people.
+    """
+
+    parts: Mapping[str, str]
+    statistics: LedgerStatistics
+    runs: tuple[LedgerRun, ...]
+    spooled_rows: int
+    is_finished: bool
+    is_writing: bool
+    damages: tuple[str, ...] = ()
 
 
 def inspect(path: Path) -> LedgerSummary:

@@ -40,17 +40,15 @@ class Journal:
 
     Concurrency: blocking; calls from several threads take turns.
 
+    Every method but `close` raises `StoreError` where the database is damaged or cannot
+    be written; a segment that could not be taken over stays.
+
     Attributes:
         totals: What is in the database; never changes, but is replaced.
         last_segment: Number of the last segment that was taken over.
     """
 
     def __init__(self, connection: sqlite3.Connection, files: Files) -> None:
-        """Find out what the database holds.
-
-        Raises:
-            StoreError: It is damaged.
-        """
         self._connection = connection
         self._files = files
         self._running = threading.Lock()
@@ -81,9 +79,6 @@ class Journal:
         """Take over a segment of the log and remove it; others go before it.
 
         `is_own` and `is_last` are those of `read_segment`.
-
-        Raises:
-            StoreError: It could not be taken over, and stays.
         """
         with self._running, store_errors(self._files.main):
             if self._is_closed:
@@ -95,20 +90,12 @@ class Journal:
             self._files.segment(number).unlink(missing_ok=True)
 
     def finish(self) -> None:
-        """Note that the output is complete and in place.
-
-        Raises:
-            StoreError: It could not be written.
-        """
+        """Note that the output is complete and in place."""
         with self._running, store_errors(self._files.main):
             self._note("finished_at")
 
     def note_output(self, identity: str) -> None:
-        """Note which file is about to be put in place as the output.
-
-        Raises:
-            StoreError: It could not be written.
-        """
+        """Note which file is about to be put in place as the output."""
         with (
             self._running,
             store_errors(self._files.main),

@@ -21,6 +21,7 @@ import pyarrow as pa
 from sutro_stream.errors import StoreError
 from sutro_stream.flow.groups import single_error
 from sutro_stream.flow.outcome_store import KnownRow
+from sutro_stream.ledger.counting import LedgerStatistics
 from sutro_stream.ledger.database import (
     Files,
     connect,
@@ -37,7 +38,6 @@ from sutro_stream.ledger.opening import OpenMode, open_database
 from sutro_stream.ledger.reading import read_reusable, read_rows
 from sutro_stream.ledger.replay import Chunk, replay
 from sutro_stream.ledger.spool import Spool
-from sutro_stream.ledger.summary import LedgerStatistics
 from sutro_stream.values.outcomes import Outcome
 
 __all__ = ["Ledger", "OpenMode", "open_ledger"]

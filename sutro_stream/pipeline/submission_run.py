@@ -67,7 +67,9 @@ class SubmissionRun:
         self._recorder = recording.store
         self._spool = recording.spool
         self._live = anyio.Semaphore(2 * concurrency if ordered else concurrency + 1)
-        self._turns = _Turns(ordered=ordered)
+        self._ordered = ordered
+        self._next = 0
+        self._changed = anyio.Condition()
 
     async def run(
         self, source: ObjectReceiveStream[Any], sink: ObjectSendStream[Any]
@@ -105,9 +107,19 @@ class SubmissionRun:
             if wanted:
                 asking = self._jobs.answers(job_batch, wanted)
                 answers = await stack.enter_async_context(asking)
-            async with self._turns.turn(job_batch.number):
+            async with self._turn(job_batch.number):
                 await self._emit(job_batch, known, answers, sink)
         self._live.release()
+
+    @asynccontextmanager
+    async def _turn(self, number: int) -> AsyncIterator[None]:
+        """Wait until it is the batch's turn to go out, and have it inside."""
+        async with self._changed:
+            while self._ordered and self._next != number:
+                await self._changed.wait()
+            yield
+            self._next += 1
+            self._changed.notify_all()
 
     async def _known(self, job_batch: JobBatch) -> Mapping[int, Outcome]:
         """What earlier runs have recorded, by offset within the batch."""
@@ -264,25 +276,3 @@ def _within(offsets: Sequence[int], part: Part) -> Sequence[int]:
     """Those of ascending offsets within a batch that lie in a part."""
     stop = part.start + len(part.offsets)
     return offsets[bisect_left(offsets, part.start) : bisect_left(offsets, stop)]
-
-
-class _Turns:
-    """Lets batches out one at a time, in their order or as they come.
-
-    Concurrency: one event loop.
-    """
-
-    def __init__(self, *, ordered: bool) -> None:
-        self._ordered = ordered
-        self._next = 0
-        self._changed = anyio.Condition()
-
-    @asynccontextmanager
-    async def turn(self, number: int) -> AsyncIterator[None]:
-        """Wait until it is the batch's turn, and have it inside."""
-        async with self._changed:
-            while self._ordered and self._next != number:
-                await self._changed.wait()
-            yield
-            self._next += 1
-            self._changed.notify_all()

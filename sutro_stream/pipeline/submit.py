@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from anyio import CancelScope, to_thread
+from anyio import CancelScope, Semaphore, to_thread
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
 from sutro_stream.deployments.deployment import Deployment
@@ -223,11 +223,11 @@ class SubmitStep:
         """See `RecordedStep`; what is still running there is cancelled."""
         stage = self.stage
         jobs = BatchJobs(
-            stage.deployment.retrying(stage.retry),
-            self.submission,
-            self.sent,
-            self.results,
-            concurrency=stage.concurrency,
+            deployment=stage.deployment.retrying(stage.retry),
+            submission=self.submission,
+            sent=self.sent,
+            results=self.results,
+            slots=Semaphore(stage.concurrency),
             poll_s=stage.poll_s,
             meter=self.meter,
         )

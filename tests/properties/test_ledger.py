@@ -16,11 +16,11 @@ import orjson
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sutro_stream.ledger.counting import LedgerStatistics
 from sutro_stream.ledger.encoding import decode, encode
 from sutro_stream.ledger.identity import WorkIdentity
 from sutro_stream.ledger.inspection import inspect
 from sutro_stream.ledger.ledger import Ledger, OpenMode, open_ledger
-from sutro_stream.ledger.summary import LedgerStatistics
 from sutro_stream.values.outcomes import (
     TRANSPORT_FAILURES,
     Answer,
