@@ -11,7 +11,6 @@ from pathlib import Path
 import pyarrow as pa
 
 from sutro_stream.errors import StoreError
-from sutro_stream.flow.outcome_store import KnownRow
 from sutro_stream.ledger.database import (
     Files,
     connect,
@@ -85,20 +84,16 @@ class Export:
         self, start: int, stop: int, records: pa.RecordBatch | None
     ) -> Iterator[pa.RecordBatch]:
         for known in read_portions(self._copy, start, stop):
-            yield self._table(known, start, records)
-
-    def _table(
-        self, known: dict[int, KnownRow], start: int, records: pa.RecordBatch | None
-    ) -> pa.RecordBatch:
-        if records is None:
-            columns = [pa.nulls(len(known), field.type) for field in self._inputs]
-        else:
-            columns = records.take(pa.array([row - start for row in known])).columns
-        if self._has_index:
-            columns = [pa.array(known, pa.int64()), *columns]
-        rows = pa.record_batch(columns, schema=self._kept)
-        outcomes = [row.outcome for row in known.values()]
-        return self._layout.answered(rows, outcomes)
+            if records is None:
+                columns = [pa.nulls(len(known), field.type) for field in self._inputs]
+            else:
+                places = pa.array([row - start for row in known])
+                columns = records.take(places).columns
+            if self._has_index:
+                columns = [pa.array(known, pa.int64()), *columns]
+            rows = pa.record_batch(columns, schema=self._kept)
+            outcomes = [row.outcome for row in known.values()]
+            yield self._layout.answered(rows, outcomes)
 
 
 @contextmanager

@@ -51,14 +51,12 @@ class LedgerRun:
     Attributes:
         opened_at: When it was opened, in UTC.
         closed_at: When it was left, `None` if it was killed or is still writing.
-        version: Version of this package.
         mode: How it was opened, as in `OpenMode`.
         kept: Rows that had an outcome then.
     """
 
     opened_at: datetime
     closed_at: datetime | None
-    version: str
     mode: str
     kept: int
 
@@ -294,17 +292,16 @@ def _recorded(
 
 def _runs(connection: sqlite3.Connection) -> tuple[LedgerRun, ...]:
     found = connection.execute(
-        "SELECT opened_at, closed_at, version, mode, kept FROM runs ORDER BY id"
+        "SELECT opened_at, closed_at, mode, kept FROM runs ORDER BY id"
     )
     return tuple(
         LedgerRun(
             opened_at=datetime.fromisoformat(opened_at),
             closed_at=None if closed_at is None else datetime.fromisoformat(closed_at),
-            version=version,
             mode=mode,
             kept=kept_rows,
         )
-        for opened_at, closed_at, version, mode, kept_rows in found
+        for opened_at, closed_at, mode, kept_rows in found
     )
 
 

@@ -32,7 +32,7 @@ from sutro_stream.ledger.database import (
 from sutro_stream.ledger.identity import WorkIdentity
 from sutro_stream.ledger.journal import Journal
 from sutro_stream.ledger.leaders import Leaders
-from sutro_stream.ledger.lock import Lock
+from sutro_stream.ledger.lock import locked
 from sutro_stream.ledger.log import Log
 from sutro_stream.ledger.opening import OpenMode, open_database
 from sutro_stream.ledger.reading import read_reusable, read_rows
@@ -265,11 +265,9 @@ class Ledger:
         with self._running:
             if self._is_closing:
                 raise unusable(files.main, "it is closed")
-            lock = Lock(files.lock, ledger=files.main)
-            lock.acquire()
             # Last of all: until then it can be seen that the run had come to its end.
             undo.callback(self._if_done_with, files.forget)
-            undo.callback(lock.release)
+            undo.enter_context(locked(files.lock, ledger=files.main))
             undo.callback(self._if_done_with, files.retire)
             connection = open_database(files, work, mode)
             undo.callback(connection.close)

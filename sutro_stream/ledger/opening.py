@@ -21,7 +21,7 @@ from sutro_stream.ledger.database import (
     transaction,
 )
 from sutro_stream.ledger.identity import WorkIdentity
-from sutro_stream.ledger.lock import Lock
+from sutro_stream.ledger.lock import locked
 from sutro_stream.values.outcomes import TRANSPORT_FAILURES, ErrorKind
 from sutro_stream.version import __version__
 
@@ -124,12 +124,8 @@ def sweep(path: Path) -> None:
         StoreError: Something cannot be removed.
     """
     files = Files(path)
-    lock = Lock(files.lock, ledger=files.main)
-    lock.acquire()
-    try:
+    with locked(files.lock, ledger=files.main):
         files.remove()
-    finally:
-        lock.release()
 
 
 def work_of(connection: sqlite3.Connection) -> WorkIdentity:

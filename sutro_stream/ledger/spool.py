@@ -56,10 +56,7 @@ class Spool:
         self._schema: pa.Schema | None = None
 
     def open(self, frames: sqlite3.Connection) -> int:
-        """Open the file and forget frames of which it holds less than all.
-
-        Args:
-            frames: Where the frames are listed; changed in place.
+        """Open the file and forget `frames` of which it holds less than all.
 
         Returns:
             Rows kept: those before a frame that is missing.

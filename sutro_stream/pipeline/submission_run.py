@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
@@ -39,6 +40,7 @@ _ONLY_THOUGHT = RowError(
 )
 
 
+@dataclass(slots=True, kw_only=True)
 class SubmissionRun:
     """Cuts what arrives, has each batch answered, and sends on what came of it.
 
@@ -47,29 +49,16 @@ class SubmissionRun:
     where they wait for their turn.
     """
 
-    def __init__(
-        self,
-        reader: RowJson,
-        cutter: Cutter,
-        jobs: BatchJobs,
-        *,
-        concurrency: int,
-        ordered: bool,
-        schema: OutputSchema | None,
-        meter: Meter,
-        recording: Recording,
-    ) -> None:
-        self._schema = schema
-        self._reader = reader
-        self._cutter = cutter
-        self._jobs = jobs
-        self._meter = meter
-        self._recorder = recording.store
-        self._spool = recording.spool
-        self._live = anyio.Semaphore(2 * concurrency if ordered else concurrency + 1)
-        self._ordered = ordered
-        self._next = 0
-        self._changed = anyio.Condition()
+    reader: RowJson
+    cutter: Cutter
+    jobs: BatchJobs
+    live: anyio.Semaphore
+    ordered: bool
+    schema: OutputSchema | None
+    meter: Meter
+    recording: Recording
+    next_number: int = 0
+    changed: anyio.Condition = field(default_factory=anyio.Condition)
 
     async def run(
         self, source: ObjectReceiveStream[Any], sink: ObjectSendStream[Any]
@@ -81,19 +70,19 @@ class SubmissionRun:
         """
         async with source, sink, anyio.create_task_group() as tasks:
             async for job_batch in self._batches(source):
-                await self._live.acquire()
+                await self.live.acquire()
                 tasks.start_soon(self._work_off, job_batch, sink)
 
     async def _batches(
         self, source: ObjectReceiveStream[Any]
     ) -> AsyncIterator[JobBatch]:
         async for batch in source:
-            for prompts, rows in self._reader.read(batch):
-                if self._spool is not None:
-                    await self._spool(prompts)
-                for job_batch in self._cutter.add(prompts, rows):
+            for prompts, rows in self.reader.read(batch):
+                if self.recording.spool is not None:
+                    await self.recording.spool(prompts)
+                for job_batch in self.cutter.add(prompts, rows):
                     yield job_batch
-        last = self._cutter.finish()
+        last = self.cutter.finish()
         if last is not None:
             yield last
 
@@ -105,28 +94,28 @@ class SubmissionRun:
         async with AsyncExitStack() as stack:
             answers = None
             if wanted:
-                asking = self._jobs.answers(job_batch, wanted)
+                asking = self.jobs.answers(job_batch, wanted)
                 answers = await stack.enter_async_context(asking)
             async with self._turn(job_batch.number):
                 await self._emit(job_batch, known, answers, sink)
-        self._live.release()
+        self.live.release()
 
     @asynccontextmanager
     async def _turn(self, number: int) -> AsyncIterator[None]:
         """Wait until it is the batch's turn to go out, and have it inside."""
-        async with self._changed:
-            while self._ordered and self._next != number:
-                await self._changed.wait()
+        async with self.changed:
+            while self.ordered and self.next_number != number:
+                await self.changed.wait()
             yield
-            self._next += 1
-            self._changed.notify_all()
+            self.next_number += 1
+            self.changed.notify_all()
 
     async def _known(self, job_batch: JobBatch) -> Mapping[int, Outcome]:
         """What earlier runs have recorded, by offset within the batch."""
-        if self._recorder is None:
+        if self.recording.store is None:
             return {}
         first = job_batch.first_index
-        found = await self._recorder.known(first, len(job_batch))
+        found = await self.recording.store.known(first, len(job_batch))
         if not found:
             return {}
         digests = job_batch.rows().digests()
@@ -148,24 +137,24 @@ class SubmissionRun:
         sink: ObjectSendStream[Any],
     ) -> None:
         is_kept = (
-            self._recorder is not None
+            self.recording.store is not None
             and answers is not None
             and answers.is_kept
             and len(answers.offsets) == len(job_batch)
         )
-        records = _BatchRecords(self._recorder, known, is_kept=is_kept)
+        records = _BatchRecords(self.recording.store, known, is_kept=is_kept)
         last = job_batch.parts[-1]
         for part in job_batch.parts:
             outcomes = await self._concluded(part, known, answers)
             records.add(part, outcomes)
             if part is last and not records.is_kept:
-                await self._jobs.forget(job_batch)
+                await self.jobs.forget(job_batch)
             await sink.send(
                 OutcomeBatch(
                     prompts=part.prompts,
                     offsets=part.offsets,
                     outcomes=outcomes,
-                    structured=self._schema is not None,
+                    structured=self.schema is not None,
                 )
             )
 
@@ -184,8 +173,8 @@ class SubmissionRun:
             new = dict(zip(asked, outcomes, strict=True))
             outcomes = self._completed(part, known, new)
         if answers is not None and answers.is_old:
-            self._meter.kept += len(asked)
-        self._meter.concluded_unpaid(outcomes)
+            self.meter.kept += len(asked)
+        self.meter.concluded_unpaid(outcomes)
         return outcomes
 
     def _completed(
@@ -199,7 +188,7 @@ class SubmissionRun:
             if outcome is None:
                 outcome = new.get(offset) or Outcome(error=refused[place])
             else:
-                self._meter.kept += 1
+                self.meter.kept += 1
             outcomes.append(outcome)
         return outcomes
 
@@ -210,7 +199,7 @@ class SubmissionRun:
             return [Outcome(error=outputs, attempts=1)] * count
         cells = await outputs.take(count)
         if isinstance(cells, pa.Array):
-            if self._schema is None and is_plain_text(cells):
+            if self.schema is None and is_plain_text(cells):
                 return AnsweredTexts(cells)
             cells = cells.to_pylist()
         return [self._judged(cell) for cell in cells]
@@ -223,7 +212,7 @@ class SubmissionRun:
             answer = Answer(text="", reasoning=output.reasoning)
             return Outcome(answer=answer, error=_ONLY_THOUGHT, attempts=1)
         answer = Answer(text=output.text, reasoning=output.reasoning)
-        return validate(answer, self._schema, attempts=1)
+        return validate(answer, self.schema, attempts=1)
 
 
 class _BatchRecords:

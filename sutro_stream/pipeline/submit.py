@@ -232,12 +232,14 @@ class SubmitStep:
             meter=self.meter,
         )
         self.meter.concurrency = stage.concurrency
+        ordered = stage.ordered and not recording.is_ordered_elsewhere
+        in_memory = 2 * stage.concurrency if ordered else stage.concurrency + 1
         run = SubmissionRun(
-            self.reader,
-            Cutter(most_rows=stage.batch_rows, most_bytes=stage.batch_bytes),
-            jobs,
-            concurrency=stage.concurrency,
-            ordered=stage.ordered and not recording.is_ordered_elsewhere,
+            reader=self.reader,
+            cutter=Cutter(most_rows=stage.batch_rows, most_bytes=stage.batch_bytes),
+            jobs=jobs,
+            live=Semaphore(in_memory),
+            ordered=ordered,
             schema=self.schema,
             meter=self.meter,
             recording=recording,
