@@ -19,17 +19,7 @@ class Record(NamedTuple):
     """A row's outcome, in the order of its columns in the database.
 
     One is made for every row, in a third of the time that a frozen dataclass takes.
-
-    Attributes:
-        row: Its index.
-        digest: Of its prompt.
-        kind: Of its error, `None` when it did not fail.
-        attempts: Requests sent for it.
-        input_tokens: Of its answer.
-        output_tokens: Of its answer.
-        leader: The row whose outcome it shares, `None` when it has its own.
-        checksum: See `encoding`.
-        body: See `encoding`.
+    `database` tells what they are, and `encoding` of the checksum and the body.
     """
 
     row: int
@@ -80,20 +70,14 @@ class LedgerStatistics:
 class Totals:
     """Sums over everything committed.
 
+    Attributes not named here are those of `LedgerStatistics`.
+
     Attributes:
-        rows: Rows with an outcome.
-        index_sum: Sum of their indices.
-        failed: Rows that failed, by kind.
-        shared: Rows that have the outcome of another one.
+        index_sum: Sum of the indices of `rows`.
         attempts: Requests, also for outcomes that were forgotten or never recorded.
-        retries: Those beyond the first of their row.
-        input_tokens: Of all these.
-        output_tokens: Of all these.
         highest: Largest index with an outcome, -1 without any.
         spent_rows: Rows with outcomes that were forgotten or never recorded.
-        calls_repeated: Requests spent before on rows among `rows`.
         in_flight: Requests for rows without an outcome yet.
-        kept: Rows with an outcome when the ledger was opened last.
         damages: Where something that was written could not be read.
     """
 

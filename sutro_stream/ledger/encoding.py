@@ -67,9 +67,9 @@ def encode(outcome: Outcome) -> bytes:
     )
 
 
-def encode_shared(shared: Shared) -> bytes:
-    """The body of a row that shares an outcome."""
-    return orjson.dumps((shared.attempts, shared.leader))
+def encode_shared(attempts: int, leader: int) -> bytes:
+    """The body of a row that shares the outcome of another one, its leader."""
+    return orjson.dumps((attempts, leader))
 
 
 def decode(body: bytes) -> Outcome | Shared:

@@ -189,12 +189,8 @@ def read_left(
 ) -> Iterator[Chunk]:
     """What the log has that the database has not, whose last segment is `last`.
 
-    Args:
-        files: The ledger's.
-        segments: Those opened.
-        last: `None` where that cannot be known.
-        is_writing: Whether a run adds to the log meanwhile.
-        damages: Gets a text for each damaged part.
+    That is `None` where it cannot be known. With `is_writing`, a run adds to the log
+    meanwhile. `damages` gets a text for each damaged part.
     """
     for number, file in segments:
         if last is not None:

@@ -22,7 +22,7 @@ from zlib import crc32
 from sutro_stream.errors import StoreError
 from sutro_stream.ledger.appending import AppendedFile
 from sutro_stream.ledger.database import Files, unusable
-from sutro_stream.ledger.encoding import Shared, checksum, encode, encode_shared
+from sutro_stream.ledger.encoding import checksum, encode, encode_shared
 from sutro_stream.ledger.spool import Frame
 from sutro_stream.values.outcomes import Outcome
 
@@ -89,8 +89,7 @@ class Log:
         input_tokens = output_tokens = 0
         try:
             if leader is not None:
-                shared = Shared(leader=leader, attempts=outcome.attempts)
-                body = encode_shared(shared)
+                body = encode_shared(outcome.attempts, leader)
             else:
                 body = encode(outcome)
                 answer = outcome.answer

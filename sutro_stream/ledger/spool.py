@@ -24,14 +24,9 @@ _MASK = 0xFFFF_FFFF
 
 
 class Frame(NamedTuple):
-    """Where some rows lie, in the order of its columns in the database.
+    """Where some rows lie in the file, in the order of its columns in the database.
 
-    Attributes:
-        first_index: Index of the first of them.
-        rows: How many they are.
-        position: Of the first byte in the file.
-        length: In bytes.
-        checksum: Of these bytes and the index.
+    The checksum is of their bytes and the index of the first.
     """
 
     first_index: int

@@ -226,7 +226,8 @@ class BatchJobs:
                 raise
             return RowError(kind=ErrorKind.UNREACHABLE, message=str(error))
         except ServiceError as error:
-            if _may_pass(error):
+            # The same submission may be taken later.
+            if is_retryable(error) and error.status != _CONFLICT:
                 raise
             self.sent.ended(batch.first_index)
             # A deployment that has taken nothing yet will not take the rest either.
@@ -243,21 +244,21 @@ class BatchJobs:
         try:
             yield
         except BaseException:
-            with anyio.move_on_after(_GIVE_UP_S, shield=True):
+            with anyio.move_on_after(_GIVE_UP_S, shield=True), suppress(EngineError):
                 await self._give_up(first_index)
             raise
 
     async def _give_up(self, first_index: int) -> None:
         """Cancel a job whose answers nobody waits for any more."""
         batch = self.sent.get(first_index)
-        deployment = self.deployment.retrying(_ONCE)
-        with suppress(EngineError):
-            job_id = None if batch is None else batch.job_id
-            if batch is not None and job_id is None:
-                job_id = await self._traced(deployment, batch.key)
-            # One that has ended keeps its results, for a later run.
-            if job_id is not None and await deployment.cancel(job_id):
-                self.sent.ended(first_index)
+        if batch is None:
+            return
+        deployment, job_id = self.deployment.retrying(_ONCE), batch.job_id
+        if job_id is None:
+            job_id = await self._traced(deployment, batch.key)
+        # One that has ended keeps its results, for a later run.
+        if job_id is not None and await deployment.cancel(job_id):
+            self.sent.ended(first_index)
 
     async def _traced(self, deployment: Deployment, key: str) -> str | None:
         """The job of a submission that was being sent just now."""
@@ -266,11 +267,6 @@ class BatchJobs:
             if found is None or found.job_id is not None or found.is_retryable:
                 return None if found is None else found.job_id
             await anyio.sleep(_LOOK_AGAIN_S)
-
-
-def _may_pass(error: ServiceError) -> bool:
-    """Whether the same submission may be taken later."""
-    return is_retryable(error) and error.status != _CONFLICT
 
 
 def _offsets(batch: SentBatch, rows: EncodedRows) -> Sequence[int]:

@@ -244,10 +244,7 @@ class ChatWork:
     """What the pool does with one prompt.
 
     Attributes:
-        responder: Sends the requests.
-        instructions: What they share.
         seed: Base of the rows' seeds, `None` when rows have none of their own.
-        meter: The run's counters.
     """
 
     responder: Responder

@@ -104,6 +104,8 @@ class MapBatches:
             function=self.function,
             layout=layout,
             shape=replace(shape, kind=RowBatch, rows=rows, instructions=None),
+            # Its name, since nothing can look into it.
+            identity={"stage": getattr(self.function, "__qualname__", "map_batches")},
         )
 
 
@@ -114,11 +116,7 @@ class MapStep:
     function: BatchFunction
     layout: Layout
     shape: Shape
-
-    @property
-    def identity(self) -> Mapping[str, str]:
-        """See `Step`: the function's name, since nothing can look into it."""
-        return {"stage": getattr(self.function, "__qualname__", "map_batches")}
+    identity: Mapping[str, str]
 
     async def __call__(
         self, source: ObjectReceiveStream[Any], sink: ObjectSendStream[Any]

@@ -135,17 +135,7 @@ class Submit:
 
 @dataclass(slots=True, kw_only=True)
 class SubmitStep:
-    """One run of `Submit`.
-
-    Attributes:
-        stage: What is run.
-        shape: See `Step`.
-        reader: Makes JSON of what arrives.
-        submission: What all jobs share.
-        meter: The run's counters.
-        sent: Submissions that are out.
-        results: What came of some of them.
-    """
+    """One run of `Submit`; its submission is what all jobs share."""
 
     stage: Submit
     shape: Shape
