@@ -88,7 +88,7 @@ class RateSearch:
     """
 
     def __init__(self) -> None:
-        """A rate without a limit that is known: it begins gently and doubles every 0.2 s."""
+        """No limit is known: it begins gently and doubles every 0.2 s."""
         self._anchor: float | None = None
         self._period_s = _PERIOD_S
         self._probing_s = 0.0
