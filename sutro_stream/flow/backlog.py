@@ -115,12 +115,6 @@ class Backlog:
             return 0
         return sum(due_s <= now_s for due_s, _, _ in self._delayed)
 
-    def take_first(self, *, fresh: bool) -> Task | None:
-        """A row whether it is due or not: a fresh one, or the one due first."""
-        if self._delayed and not (fresh and self.fresh):
-            return heapq.heappop(self._delayed)[2]
-        return self.take_fresh()
-
     def take_due(self, now_s: float) -> Task | None:
         """The delayed row that has been due the longest, `None` without any."""
         if self._delayed and self._delayed[0][0] <= now_s:

@@ -56,17 +56,7 @@ class Dispatch:
         lanes: Lanes,
         let_go: Callable[[], None],
     ) -> None:
-        """Nothing to send yet.
-
-        Args:
-            config: How the pool runs.
-            meter: The run's counters.
-            gate: Says whether a request may go out.
-            circuit: Says what failures mean.
-            window: Rows between their first request and the consumer.
-            lanes: The workers.
-            let_go: Concludes rows that the circuit holds.
-        """
+        """Nothing to send yet; `let_go` concludes rows that the circuit holds."""
         self.backlog = Backlog()
         self.window = window
         self.lanes = lanes

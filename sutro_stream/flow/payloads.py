@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sutro_stream.errors import WorkChangedError
+from sutro_stream.flow.backlog import Task
 from sutro_stream.flow.outcome_store import OutcomeStore, Recording
 from sutro_stream.values.fingerprint import prompt_digest
 from sutro_stream.values.outcomes import Outcome
 from sutro_stream.values.prompts import PromptBatch
+
+# What is older has to be read back from the recorder.
+_RECENT_OUTCOMES = 16_384
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,18 +47,13 @@ class DuplicateOf:
 class Payloads:
     """Turns batches into payloads, with what is known of their rows put in.
 
-    A payload is the text of a prompt, a `Resolved` or a `DuplicateOf`.
+    A payload is the text of a prompt, a `Resolved` or, where `dedupe` has equal prompts
+    asked once, a `DuplicateOf`.
 
     Concurrency: one task.
     """
 
     def __init__(self, recording: Recording, *, dedupe: bool) -> None:
-        """For one run.
-
-        Args:
-            recording: Remembers rows and outcomes.
-            dedupe: Whether equal prompts are asked once; needs an outcome store.
-        """
         self._store = recording.store
         self._spool = recording.spool
         self._dedupe = dedupe
@@ -125,3 +126,38 @@ async def _mark_duplicates(
         own = digests[offset]
         if own is not None and leader != first + offset:
             payloads[offset] = DuplicateOf(leader=leader, digest=own)
+
+
+class Followers:
+    """Waiting rows by the row they wait for, and outcomes of late.
+
+    Concurrency: one event loop; no method waits.
+    """
+
+    def __init__(self) -> None:
+        self._open: set[int] = set()
+        self._waiting: dict[int, list[Task]] = {}
+        self._recent: OrderedDict[int, Outcome] = OrderedDict()
+
+    def opened(self, indices: Iterable[int]) -> None:
+        """Note rows that came in and have no outcome yet."""
+        self._open.update(indices)
+
+    def wait(self, leader: int, task: Task) -> bool:
+        """Let a row wait for its leader; `False` if that has its outcome already."""
+        if leader not in self._open:
+            return False
+        self._waiting.setdefault(leader, []).append(task)
+        return True
+
+    def recent(self, leader: int) -> Outcome | None:
+        """A leader's outcome, `None` when that was long ago."""
+        return self._recent.get(leader)
+
+    def concluded(self, index: int, outcome: Outcome) -> Sequence[Task]:
+        """Note a row's outcome; the rows that waited for it."""
+        self._open.discard(index)
+        self._recent[index] = outcome
+        if len(self._recent) > _RECENT_OUTCOMES:
+            self._recent.popitem(last=False)
+        return self._waiting.pop(index, ())
