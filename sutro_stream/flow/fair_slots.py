@@ -65,11 +65,7 @@ class FairSlots:
         self._tenants: dict[Hashable, Tenant] = {}
 
     def limit_to(self, limit: int) -> None:
-        """Give only so many slots from now on; those taken are not taken back.
-
-        Args:
-            limit: At least 1; more than the capacity is the capacity.
-        """
+        """Give only so many slots from now on, of 1 to all; none is taken back."""
         self.limit = max(1, min(limit, self.capacity))
         while self._give_next():
             pass
@@ -128,9 +124,8 @@ class FairSlots:
 
     def _give(self, tenant: Tenant) -> None:
         self.used += 1
-        start = max(tenant.served, self._time)
-        self._time = start
-        tenant.served = start + 1.0 / tenant.weight
+        self._time = max(tenant.served, self._time)
+        tenant.served = self._time + 1.0 / tenant.weight
 
     def release(self) -> None:
         """Give a slot back, to whoever is next."""
@@ -144,11 +139,8 @@ class FairSlots:
         waiting = [tenant for tenant in self._tenants.values() if tenant.waiting]
         if not waiting:
             return False
-        following = min(waiting, key=self._start)
+        following = min(waiting, key=lambda one: max(one.served, self._time))
         event = following.waiting.popleft()
         self._give(following)
         event.set()
         return True
-
-    def _start(self, tenant: Tenant) -> float:
-        return max(tenant.served, self._time)

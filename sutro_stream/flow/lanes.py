@@ -36,12 +36,7 @@ class Lanes:
     def __init__(
         self, work: Callable[[Lane], Coroutine[Any, Any, None]], *, most: int
     ) -> None:
-        """No worker yet.
-
-        Args:
-            work: What each does until there is nothing left to do.
-            most: Most of them; at least 1.
-        """
+        """No worker yet; each does `work` until there is nothing left to do."""
         self._work = work
         self._most = most
         self._lanes: list[Lane] = []

@@ -169,12 +169,7 @@ class Outage:
             self._begin(error, now_s)
 
     def silent(self, now_s: float, *, oldest_s: float) -> None:
-        """Look whether requests that are out are waited for in vain.
-
-        Args:
-            now_s: The time now.
-            oldest_s: When the one was sent that has waited longest.
-        """
+        """Look whether requests sent since `oldest_s` are waited for in vain."""
         limit_s = max(_SILENT_S, _SILENT_LATENCIES * self._usual_s)
         quiet_s = now_s - max(oldest_s, self._heard_s)
         if not self.is_on and self.answers and quiet_s > limit_s:

@@ -260,10 +260,10 @@ class Pool:
             self._dispatch.rouse_waiting()
 
     def _settle(self, task: Task, settled: Resolved) -> None:
-        if self._store is not None and not settled.is_recorded:
-            self._store.record(task.index, 0, settled.outcome)
         if settled.is_recorded:
             self._meter.kept += 1
+        elif self._store is not None:
+            self._store.record(task.index, 0, settled.outcome)
         self._conclude(task, settled.outcome)
 
     async def _follow(self, task: Task, follows: DuplicateOf) -> None:

@@ -14,6 +14,7 @@ from sutro_stream.flow.throttle import (
     Ticket,
     WaitReason,
 )
+from sutro_stream.values.rate_hints import RateHint
 
 _MINUTE_S = 60.0
 
@@ -136,7 +137,7 @@ class RateThrottle:
         *,
         input_tokens: int = 0,
         output_tokens: int = 0,
-        **_told: Any,
+        hint: RateHint | None = None,  # noqa: ARG002
     ) -> None:
         self.in_flight -= 1
         taken = input_tokens + output_tokens

@@ -10,12 +10,8 @@ from anyio.lowlevel import RunVar
 from sutro_stream.errors import EngineError
 from sutro_stream.flow.auto.adaptive import AdaptiveThrottle
 from sutro_stream.flow.outage import Outage
-from sutro_stream.flow.throttle import (
-    Throttle,
-    ThrottleStatistics,
-    Ticket,
-    WaitReason,
-)
+from sutro_stream.flow.throttle import Throttle, ThrottleStatistics, Ticket, WaitReason
+from sutro_stream.values.rate_hints import RateHint
 
 # A share that left room to another one looks again after so long, in case it was
 # not wanted.
@@ -27,11 +23,7 @@ _OUTAGES: RunVar[dict[str, Outage]] = RunVar("sutro_stream_outages")
 
 
 def outage_of(endpoint: str) -> Outage:
-    """The outage, should there be one, of an endpoint and model in this event loop.
-
-    Args:
-        endpoint: Address and model, in any form that tells them from others.
-    """
+    """The outage, should there be one, of an endpoint and model in this event loop."""
     try:
         known = _OUTAGES.get()
     except LookupError:
@@ -54,11 +46,7 @@ class SharedLimits:
     """
 
     def __init__(self, make: Callable[[], Throttle] = AdaptiveThrottle) -> None:
-        """Nothing known yet.
-
-        Args:
-            make: Makes an endpoint's throttle when it is first used.
-        """
+        """Nothing known yet; `make` makes an endpoint's throttle when first used."""
         self._make = make
         self._shared: dict[str, _Shared] = {}
 
@@ -161,8 +149,23 @@ class Share:
         self.in_flight += 1
         return self._throttle.sent(now_s, estimated_tokens=estimated_tokens)
 
-    def answered(self, ticket: Ticket, now_s: float, **told: Any) -> None:
-        self._throttle.answered(ticket, now_s, **told)
+    # Called for every row: each argument by name, as a dict of them takes longer.
+    def answered(
+        self,
+        ticket: Ticket,
+        now_s: float,
+        *,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        hint: RateHint | None = None,
+    ) -> None:
+        self._throttle.answered(
+            ticket,
+            now_s,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            hint=hint,
+        )
         self._came_back()
 
     def failed(

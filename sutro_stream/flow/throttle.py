@@ -154,11 +154,7 @@ class Throttle(Protocol):
 
 
 def combine(throttles: Sequence[Throttle]) -> Throttle:
-    """One throttle that sends when all of the given ones have room.
-
-    Args:
-        throttles: At least one.
-    """
+    """One throttle that sends when all of the given ones, at least one, have room."""
     return throttles[0] if len(throttles) == 1 else _Combined(tuple(throttles))
 
 
@@ -204,9 +200,24 @@ class _Combined:
         ]
         return _CombinedTicket(now_s, estimated_tokens, own)
 
-    def answered(self, ticket: Ticket, now_s: float, **told: Any) -> None:
+    # Called for every row: each argument by name, as a dict of them takes longer.
+    def answered(
+        self,
+        ticket: Ticket,
+        now_s: float,
+        *,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        hint: RateHint | None = None,
+    ) -> None:
         for part, own in self._each(ticket):
-            part.answered(own, now_s, **told)
+            part.answered(
+                own,
+                now_s,
+                input_tokens=input_tokens,
+                output_tokens=output_tokens,
+                hint=hint,
+            )
 
     def failed(
         self, ticket: Ticket, now_s: float, error: EngineError, **told: Any

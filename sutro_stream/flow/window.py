@@ -45,10 +45,8 @@ class Window(Generic[ItemT]):
     def __init__(self, limits: WindowLimits, *, ordered: bool) -> None:
         """An empty window.
 
-        Args:
-            limits: How far to run ahead.
-            ordered: Whether rows are taken in the order in which they were begun;
-                otherwise in the order in which they were concluded.
+        Rows are taken in the order in which they were begun if `ordered`, else in the
+        order in which they were concluded.
         """
         self._span_rows = limits.span_rows
         self._ready_rows = limits.ready_rows
