@@ -84,11 +84,6 @@ class Backlog:
         return self._delayed[0][0] if self._delayed else None
 
     @property
-    def ended(self) -> bool:
-        """Whether no batch will be added."""
-        return self._ended
-
-    @property
     def drained(self) -> bool:
         """Whether there is nothing left to take, now or later."""
         return self._ended and not self.fresh and not self._delayed

@@ -95,13 +95,7 @@ class BudgetMeter:
         output_tokens: int,
         estimated: tuple[int, int] = (0, 0),
     ) -> None:
-        """Note its answer.
-
-        Args:
-            input_tokens: As the engine counted them, 0 when it did not.
-            output_tokens: As `input_tokens`.
-            estimated: What counts in place of both where both are 0.
-        """
+        """Note its answer; `estimated` counts where the engine counted neither (0)."""
         if not input_tokens and not output_tokens:
             input_tokens, output_tokens = estimated
             self._is_estimated |= bool(input_tokens or output_tokens)

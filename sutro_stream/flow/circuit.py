@@ -98,11 +98,8 @@ class Circuit:
     ) -> tuple[list[tuple[Task, EngineError]], list[tuple[Task, float]]]:
         """What becomes of held rows, now that something is known.
 
-        Args:
-            now_s: The time now.
-            answered_s: When a request was sent that has been answered, `None` where
-                nothing is out and nothing was.
-            is_end: Whether no other row is left.
+        A request sent at `answered_s` has been answered; `None`: nothing is out, and
+        nothing was. At the end, no other row is left.
 
         Returns:
             Rows that have failed, and those to be asked again and when.

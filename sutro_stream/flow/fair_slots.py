@@ -79,9 +79,7 @@ class FairSlots:
     def joined(self, name: Hashable, *, weight: float = 1.0) -> Iterator[Tenant]:
         """Belong to a tenant while the context is entered.
 
-        Args:
-            name: All who join by the same name are one tenant.
-            weight: Its share; that of the last who joined counts.
+        All who join by the same name are one; the weight of the last counts.
 
         Raises:
             ConfigurationError: `weight` is not above 0.
@@ -134,10 +132,8 @@ class FairSlots:
 
     def _give_next(self) -> bool:
         """Give a free slot to who is next; whether there are both."""
-        if self.used >= self.limit:
-            return False
         waiting = [tenant for tenant in self._tenants.values() if tenant.waiting]
-        if not waiting:
+        if not waiting or self.used >= self.limit:
             return False
         following = min(waiting, key=lambda one: max(one.served, self._time))
         event = following.waiting.popleft()

@@ -105,11 +105,9 @@ class LoopThrottle:
     """
 
     def __init__(self, *, target_s: float = 0.005) -> None:
-        """Everything may be taken on.
+        """Everything may be taken on; lateness of `target_s` is fine.
 
-        Args:
-            target_s: Lateness that is fine, in seconds; as long as it is not much
-                less, the loop always has something to do.
+        As long as it is not much less, the loop always has something to do.
         """
         self.share = 1.0
         self._target_s = target_s

@@ -44,45 +44,37 @@ class DuplicateOf:
     digest: int
 
 
-class Payloads:
-    """Turns batches into payloads, with what is known of their rows put in.
+async def payloads_of(
+    batch: PromptBatch, recording: Recording, *, dedupe: bool
+) -> list[Any]:
+    """One payload for each row of a batch, with what is known of the row put in.
 
     A payload is the text of a prompt, a `Resolved` or, where `dedupe` has equal prompts
     asked once, a `DuplicateOf`.
 
-    Concurrency: one task.
+    Raises:
+        WorkChangedError: A row has another prompt than the one answered.
+        StoreError: The outcome store failed.
     """
-
-    def __init__(self, recording: Recording, *, dedupe: bool) -> None:
-        self._store = recording.store
-        self._spool = recording.spool
-        self._dedupe = dedupe
-
-    async def of(self, batch: PromptBatch) -> list[Any]:
-        """One payload for each row of the batch.
-
-        Raises:
-            WorkChangedError: A row has another prompt than the one answered.
-            StoreError: The outcome store failed.
-        """
-        if self._spool is not None:
-            await self._spool(batch)
-        payloads: list[Any] = batch.texts.to_pylist()
-        for offset, error in batch.refused.items():
-            payloads[offset] = Resolved(outcome=Outcome(error=error))
-        if self._store is None:
-            return payloads
-        first = batch.first_index
-        known = await self._store.known(first, len(payloads))
-        for index, row in known.items():
-            payload = payloads[index - first]
-            if not isinstance(payload, Resolved):
-                _require_same(index, payload, row.digest)
-            payloads[index - first] = Resolved(outcome=row.outcome, is_recorded=True)
-        await _reuse(first, payloads, self._store)
-        if self._dedupe:
-            await _mark_duplicates(first, payloads, self._store)
+    store = recording.store
+    if recording.spool is not None:
+        await recording.spool(batch)
+    payloads: list[Any] = batch.texts.to_pylist()
+    for offset, error in batch.refused.items():
+        payloads[offset] = Resolved(outcome=Outcome(error=error))
+    if store is None:
         return payloads
+    first = batch.first_index
+    known = await store.known(first, len(payloads))
+    for index, row in known.items():
+        payload = payloads[index - first]
+        if not isinstance(payload, Resolved):
+            _require_same(index, payload, row.digest)
+        payloads[index - first] = Resolved(outcome=row.outcome, is_recorded=True)
+    await _reuse(first, payloads, store)
+    if dedupe:
+        await _mark_duplicates(first, payloads, store)
+    return payloads
 
 
 def _require_same(index: int, text: str, digest: int) -> None:
@@ -96,7 +88,6 @@ def _require_same(index: int, text: str, digest: int) -> None:
 
 
 def _digests(payloads: list[Any]) -> list[int | None]:
-    """Of the prompts that are to be asked."""
     return [
         None if isinstance(payload, Resolved) else prompt_digest(payload)
         for payload in payloads

@@ -20,7 +20,7 @@ from sutro_stream.flow.gate import Gate
 from sutro_stream.flow.lanes import Lane, Lanes
 from sutro_stream.flow.meter import Meter
 from sutro_stream.flow.outcome_store import Recording
-from sutro_stream.flow.payloads import DuplicateOf, Followers, Payloads, Resolved
+from sutro_stream.flow.payloads import DuplicateOf, Followers, Resolved, payloads_of
 from sutro_stream.flow.window import BatchMemory, Window
 from sutro_stream.flow.work import Concluded, PoolConfig, Work, outcome_batches
 from sutro_stream.values.fingerprint import prompt_digest
@@ -55,9 +55,9 @@ class Pool:
         self._meter = meter
         self._meter.throttle = gate.statistics
         self._meter.concurrency = config.workers
+        self._recording = recording
         self._store = recording.store
         self._gate = gate
-        self._payloads = Payloads(recording, dedupe=config.dedupe)
         self._outage = gate.outage
         self._circuit = Circuit(
             config.retry,
@@ -112,7 +112,9 @@ class Pool:
     async def _feed(self, source: ObjectReceiveStream[PromptBatch]) -> None:
         low_water = self._config.workers
         async for batch in source:
-            payloads = await self._payloads.of(batch)
+            payloads = await payloads_of(
+                batch, self._recording, dedupe=self._config.dedupe
+            )
             size_bytes = batch.rows.records.nbytes + batch.texts.nbytes
             self._memory.add(batch, rows=len(payloads), size_bytes=size_bytes)
             if self._followers is not None:

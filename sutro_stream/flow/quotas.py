@@ -50,7 +50,7 @@ class _Bucket:
 
 
 class RateThrottle:
-    """`Throttle` that keeps to requests and tokens a minute.
+    """`Throttle` that keeps to requests and tokens, in and out, a minute.
 
     Both are spread evenly, with a second's worth at once at most. A request is
     charged with its expected tokens when it goes out, and with the difference when
@@ -71,12 +71,7 @@ class RateThrottle:
         tokens_per_minute: float | None = None,
         started_s: float,
     ) -> None:
-        """Full, but for a small burst, at `started_s`.
-
-        Args:
-            requests_per_minute: `None` for no limit.
-            tokens_per_minute: Input and output together, `None` for no limit.
-            started_s: The time now.
+        """Full, but for a small burst, at `started_s`; `None` for no limit.
 
         Raises:
             ConfigurationError: A limit is not above 0.

@@ -60,14 +60,9 @@ class RetryPolicy:
     def delay_s(
         self, error: EngineError, *, attempts: int, rng: random.Random
     ) -> float | None:
-        """Seconds to wait before the next attempt, `None` to give up.
+        """Seconds to wait after so many attempts that count, `None` to give up.
 
-        Pure but for the draw from `rng`.
-
-        Args:
-            error: What the last attempt ended in.
-            attempts: Requests sent for this row so far, as far as they count.
-            rng: Source of the jitter.
+        Pure but for the draw of the jitter from `rng`.
         """
         if not is_retryable(error):
             return None

@@ -29,10 +29,9 @@ def outage_of(endpoint: str) -> Outage:
     except LookupError:
         known = {}
         _OUTAGES.set(known)
-    outage = known.get(endpoint)
-    if outage is None:
-        outage = known[endpoint] = Outage(forget=lambda: known.pop(endpoint, None))
-    return outage
+    if endpoint not in known:
+        known[endpoint] = Outage(forget=lambda: known.pop(endpoint, None))
+    return known[endpoint]
 
 
 class SharedLimits:
@@ -55,10 +54,9 @@ class SharedLimits:
 
     def join(self, endpoint: str) -> Share:
         """The part of one more run in an endpoint's throttle; left by `Share.leave`."""
-        shared = self._shared.get(endpoint)
-        if shared is None:
-            shared = self._shared[endpoint] = _Shared(self._make())
-        return shared.join()
+        if endpoint not in self._shared:
+            self._shared[endpoint] = _Shared(self._make())
+        return self._shared[endpoint].join()
 
     def statistics(self) -> dict[str, ThrottleStatistics]:
         """What is allowed and was seen, by endpoint."""

@@ -49,7 +49,6 @@ class Patience:
     """
 
     def __init__(self, patience_s: float | None) -> None:
-        """Nothing is waited for yet; `None` for no limit to a wait."""
         self._patience_s = patience_s
         self._told: Waiting | None = None
 
