@@ -12,17 +12,17 @@ from enum import Enum, auto
 # of requests through, chance the same share.
 _DEEP = 1 / 3
 # So many requests at the lower rate make a share, with so many refusals among them. A
-# limit that is kept to still refuses some: one in two seconds, or one in a hundred.
+# limit that is kept to still refuses some: three in two seconds, or one in a hundred.
 _LOW_REQUESTS = 12
 _LOW_REFUSALS = 4
 _USUAL_SHARE = 0.015
-_USUAL_PER_S = 0.5
+_USUAL_PER_S = 1.5
 _MOST_USUAL_SHARE = 0.4
 # Cuts that did not begin after a run are reviewed before it goes below this share of
 # the rate; as long as so many requests were not in vain.
 _FLOOR = 1 / 12
 _NEXT_FLOOR = 1 / 40
-_FLOOR_REQUESTS = 28
+_FLOOR_REQUESTS = 60
 _FLOOR_REQUESTS_TOLD = 16
 # A trial is a sequential test: it ends when chance or a limit is so many times as
 # likely as the other (natural logarithms), for chance not before so many requests, as
@@ -34,7 +34,7 @@ _TRIAL_REQUESTS = 16
 # as well. Above a low rate, few are out.
 _MOST_RISE = 6.0
 _TRIAL_PER_S = 200.0
-_MOST_PASSING = 0.97
+_LEAST_PASSING, _MOST_PASSING = 0.01, 0.97
 # Refusals are that much later than their requests were sent, in their usual time.
 _LATE = 3.0
 _SETTLE_S = 0.1
@@ -195,8 +195,11 @@ class CutReview:
             self._next_quiet_s = now_s + self._quiet_wait_s
             self._quiet_wait_s = min(2 * self._quiet_wait_s, _LONGEST_WAIT_S)
         elif self._low_sequence is not None:
-            share = self._low_refused / (sequence - self._low_sequence)
-            self._passing = min(max(1 - share, 0.01), _MOST_PASSING)
+            low = sequence - self._low_sequence
+            share = self._low_refused / low
+            # A few requests tell it within a deviation only.
+            passing = 1 - share - math.sqrt(share * (1 - share) / low)
+            self._passing = min(max(passing, _LEAST_PASSING), _MOST_PASSING)
         self.is_trying = True
         self._trial_sequence, self._trial_refused = sequence, 0
         late_s = _LATE * refusal_s + _SETTLE_S
