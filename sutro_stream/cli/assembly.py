@@ -24,9 +24,9 @@ from sutro_stream.errors import ConfigurationError, SourceNotFoundError
 from sutro_stream.flow.budget import Budget
 from sutro_stream.flow.retry import RetryPolicy
 from sutro_stream.pipeline.infer import Infer
-from sutro_stream.pipeline.limiting import Limit
 from sutro_stream.pipeline.limits import Limits
 from sutro_stream.pipeline.pipeline import Pipeline
+from sutro_stream.pipeline.row_stages import Limit
 from sutro_stream.rendering.columns import Prompts
 from sutro_stream.rendering.function import Render
 from sutro_stream.rendering.messages import Messages

@@ -28,7 +28,7 @@ from sutro_stream.engines.dialects import request_fields
 from sutro_stream.errors import ConfigurationError, EngineError
 from sutro_stream.ledger.inspection import inspect, made_output
 from sutro_stream.ledger.ledger import OpenMode
-from sutro_stream.ledger.store import sweep
+from sutro_stream.ledger.opening import sweep
 from sutro_stream.pipeline.pipeline import Pipeline
 from sutro_stream.pipeline.report import RunReport, RunStatus
 from sutro_stream.settings import Settings

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from sutro_stream.ledger.summary import LedgerSummary
+    from sutro_stream.ledger.inspection import LedgerSummary
 
 _AGREES, _DIFFERS = 0, 1
 _MOST_TOLD = 20

@@ -20,7 +20,7 @@ from sutro_stream.errors import (
     ServiceError,
     TransportError,
 )
-from sutro_stream.flow.retry_after import retry_after_s
+from sutro_stream.flow.retry import retry_after_s
 from sutro_stream.wire.refusal import parse_refusal
 
 _QUOTA_CODES = frozenset({"quota_exceeded", "insufficient_quota"})

@@ -18,7 +18,7 @@ from sutro_stream.errors import (
     RateLimitedError,
     ServiceError,
 )
-from sutro_stream.flow.retry_after import retry_after_s
+from sutro_stream.flow.retry import retry_after_s
 from sutro_stream.wire.openai.advice import advice
 from sutro_stream.wire.openai.completions import ErrorObjectError
 from sutro_stream.wire.openai.errors import (

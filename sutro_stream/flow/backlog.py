@@ -84,11 +84,6 @@ class Backlog:
         return self._delayed[0][0] if self._delayed else None
 
     @property
-    def ended(self) -> bool:
-        """Whether no batch will be added."""
-        return self._ended
-
-    @property
     def drained(self) -> bool:
         """Whether there is nothing left to take, now or later."""
         return self._ended and not self.fresh and not self._delayed
@@ -114,12 +109,6 @@ class Backlog:
         if not self._delayed or self._delayed[0][0] > now_s:
             return 0
         return sum(due_s <= now_s for due_s, _, _ in self._delayed)
-
-    def take_first(self, *, fresh: bool) -> Task | None:
-        """A row whether it is due or not: a fresh one, or the one due first."""
-        if self._delayed and not (fresh and self.fresh):
-            return heapq.heappop(self._delayed)[2]
-        return self.take_fresh()
 
     def take_due(self, now_s: float) -> Task | None:
         """The delayed row that has been due the longest, `None` without any."""

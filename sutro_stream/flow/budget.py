@@ -46,35 +46,27 @@ class Budget:
 
 
 class BudgetMeter:
-    """What of a budget is spent.
+    """What of a budget is spent; at first, nothing.
 
     Requests in flight count with what answered ones have cost on average, so that
     a run ends close to its budget and not a window of requests beyond. Until the
     first answer nothing is known of the cost, and they count nothing.
 
     Concurrency: one event loop; no method waits.
+
+    Attributes:
+        calls: Requests so far.
     """
 
     def __init__(self, budget: Budget, *, started_s: float) -> None:
-        """An unspent budget.
-
-        Args:
-            budget: What may be spent.
-            started_s: The time now.
-        """
         self._budget = budget
         self._started_s = started_s
-        self._calls = 0
+        self.calls = 0
         self._in_flight = 0
         self._answers = 0
         self._input_tokens = 0
         self._output_tokens = 0
         self._is_estimated = False
-
-    @property
-    def calls(self) -> int:
-        """Requests so far."""
-        return self._calls
 
     @property
     def tokens(self) -> int:
@@ -93,7 +85,7 @@ class BudgetMeter:
 
     def sent(self) -> None:
         """Note a request going out."""
-        self._calls += 1
+        self.calls += 1
         self._in_flight += 1
 
     def answered(
@@ -103,13 +95,7 @@ class BudgetMeter:
         output_tokens: int,
         estimated: tuple[int, int] = (0, 0),
     ) -> None:
-        """Note its answer.
-
-        Args:
-            input_tokens: As the engine counted them, 0 when it did not.
-            output_tokens: As `input_tokens`.
-            estimated: What counts in place of both where both are 0.
-        """
+        """Note its answer; `estimated` counts where the engine counted neither (0)."""
         if not input_tokens and not output_tokens:
             input_tokens, output_tokens = estimated
             self._is_estimated |= bool(input_tokens or output_tokens)
@@ -125,7 +111,7 @@ class BudgetMeter:
     def exhausted(self, now_s: float) -> str | None:
         """Why no further request may be sent, `None` while one may."""
         budget = self._budget
-        if budget.calls is not None and self._calls >= budget.calls:
+        if budget.calls is not None and self.calls >= budget.calls:
             return f"the budget of {budget.calls:,} calls is used up"
         if budget.minutes is not None:
             minutes = (now_s - self._started_s) / 60

@@ -74,15 +74,9 @@ class Circuit:
         is_known: bool,
         rng: random.Random,
     ) -> None:
-        """Nothing has failed yet.
+        """Nothing has failed yet; the rest is as in `PoolConfig`.
 
-        Args:
-            policy: When a failed request is sent again.
-            outage: Of the endpoint.
-            patience_s: Longest wait for the endpoint, in seconds; `None` for no
-                limit.
-            is_known: Whether the endpoint has answered rows of this work before.
-            rng: Source of the jitter.
+        `is_known` says that the endpoint has answered rows of this work before.
         """
         self._policy = policy
         self._outage = outage
@@ -94,11 +88,7 @@ class Circuit:
         self._refused_rows = 0
 
     def is_doubtful(self, out: int) -> bool:
-        """Whether those that are out should tell first whether anybody is let in.
-
-        Args:
-            out: Requests that are out.
-        """
+        """Whether those that are out should tell first whether anybody is let in."""
         is_refusal = not self._has_answered and _is_refusal(self.held[-1].error)
         return is_refusal and len(self.held) + out >= _FIRST_ROWS
 
@@ -112,11 +102,8 @@ class Circuit:
     ) -> tuple[list[tuple[Task, EngineError]], list[tuple[Task, float]]]:
         """What becomes of held rows, now that something is known.
 
-        Args:
-            now_s: The time now.
-            answered_s: When a request was sent that has been answered, `None` where
-                nothing is out and nothing was.
-            is_end: Whether no other row is left.
+        A request sent at `answered_s` has been answered; `None`: nothing is out, and
+        nothing was. At the end, no other row is left.
 
         Returns:
             Rows that have failed, and those to be asked again and when.
@@ -186,11 +173,7 @@ class Circuit:
             task.failed_at, task.failures = outage.answers, 0
         is_alone = is_last and not others_out
         outage.failed(
-            error,
-            now_s,
-            row=task,
-            is_suspect=task.is_suspect,
-            is_alone=is_alone,
+            error, now_s, row=task, is_suspect=task.is_suspect, is_alone=is_alone
         )
         if outage.is_on:
             # What failed before it was known to be one is forgiven as well.

@@ -20,7 +20,7 @@ from sutro_stream.flow.gate import Gate
 from sutro_stream.flow.lanes import Lanes
 from sutro_stream.flow.meter import Meter
 from sutro_stream.flow.throttle import LimitOf
-from sutro_stream.flow.waiting import LONG_WAIT_S, Patience, Waiting, described
+from sutro_stream.flow.waiting import LONG_WAIT_S, Patience, Waiting
 from sutro_stream.flow.window import Window
 from sutro_stream.flow.work import Concluded, PoolConfig
 
@@ -56,17 +56,7 @@ class Dispatch:
         lanes: Lanes,
         let_go: Callable[[], None],
     ) -> None:
-        """Nothing to send yet.
-
-        Args:
-            config: How the pool runs.
-            meter: The run's counters.
-            gate: Says whether a request may go out.
-            circuit: Says what failures mean.
-            window: Rows between their first request and the consumer.
-            lanes: The workers.
-            let_go: Concludes rows that the circuit holds.
-        """
+        """Nothing to send yet; `let_go` concludes rows that the circuit holds."""
         self.backlog = Backlog()
         self.window = window
         self.lanes = lanes
@@ -199,9 +189,7 @@ class Dispatch:
         """End what takes too long, and see who answers at all."""
         outage = self.outage
         self.lanes.end_late(
-            now_s,
-            timeout_s=self._timeout_s,
-            probe_limit_s=outage.probe_limit_s,
+            now_s, timeout_s=self._timeout_s, probe_limit_s=outage.probe_limit_s
         )
         if outage.answers != self._answers_seen:
             self._answers_seen = outage.answers
@@ -244,7 +232,4 @@ class Dispatch:
     def wait_told(self, now_s: float) -> str | None:
         """What is waited for, in words; `None` for nothing, or nothing long."""
         waiting = self._waiting(now_s)
-        is_long = waiting is not None and waiting.is_long(now_s)
-        if waiting is None or not is_long:
-            return None
-        return described(waiting, now_s)
+        return None if waiting is None else waiting.told(now_s)

@@ -7,8 +7,8 @@ served at once beside a huge one.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Hashable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import anyio
@@ -43,6 +43,11 @@ class FairSlots:
     as those that are being served.
 
     Concurrency: one event loop, any number of tasks.
+
+    Attributes:
+        capacity: Slots there are.
+        limit: Slots that may be taken at present, at most `capacity`.
+        used: Slots taken now.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -54,28 +59,14 @@ class FairSlots:
         if capacity < 1:
             raise ConfigurationError("there must be at least 1 slot")
         self.capacity = capacity
-        self._limit = capacity
-        self._used = 0
+        self.limit = capacity
+        self.used = 0
         self._time = 0.0
         self._tenants: dict[Hashable, Tenant] = {}
 
-    @property
-    def used(self) -> int:
-        """Slots taken now."""
-        return self._used
-
-    @property
-    def limit(self) -> int:
-        """Slots that may be taken at present, at most `capacity`."""
-        return self._limit
-
     def limit_to(self, limit: int) -> None:
-        """Give only so many slots from now on; those taken are not taken back.
-
-        Args:
-            limit: At least 1; more than the capacity is the capacity.
-        """
-        self._limit = max(1, min(limit, self.capacity))
+        """Give only so many slots from now on, of 1 to all; none is taken back."""
+        self.limit = max(1, min(limit, self.capacity))
         while self._give_next():
             pass
 
@@ -88,9 +79,7 @@ class FairSlots:
     def joined(self, name: Hashable, *, weight: float = 1.0) -> Iterator[Tenant]:
         """Belong to a tenant while the context is entered.
 
-        Args:
-            name: All who join by the same name are one tenant.
-            weight: Its share; that of the last who joined counts.
+        All who join by the same name are one; the weight of the last counts.
 
         Raises:
             ConfigurationError: `weight` is not above 0.
@@ -107,32 +96,18 @@ class FairSlots:
             if not tenant.members:
                 del self._tenants[name]
 
-    @asynccontextmanager
-    async def slot(self, tenant: Tenant) -> AsyncIterator[None]:
-        """Wait for a slot and hold it.
-
-        Cancellation: while waiting, the place in the queue is given up.
-        """
-        if not self.take(tenant):
-            await self.wait(tenant)
-        try:
-            yield
-        finally:
-            self.release()
-
     def take(self, tenant: Tenant) -> bool:
-        """Take a slot, to be given back by `release`, if one is free.
-
-        `slot` in parts, of which this one is enough most of the time: for those who
-        do so for every row.
-        """
-        if self._used >= self._limit:
+        """Take a slot, to be given back by `release`, if one is free."""
+        if self.used >= self.limit:
             return False
         self._give(tenant)
         return True
 
     async def wait(self, tenant: Tenant) -> None:
-        """Wait for a slot, to be given back by `release`; see `slot`."""
+        """Wait for a slot, to be given back by `release`.
+
+        Cancellation: the place in the queue is given up.
+        """
         event = anyio.Event()
         tenant.waiting.append(event)
         try:
@@ -146,28 +121,22 @@ class FairSlots:
             raise
 
     def _give(self, tenant: Tenant) -> None:
-        self._used += 1
-        start = max(tenant.served, self._time)
-        self._time = start
-        tenant.served = start + 1.0 / tenant.weight
+        self.used += 1
+        self._time = max(tenant.served, self._time)
+        tenant.served = self._time + 1.0 / tenant.weight
 
     def release(self) -> None:
         """Give a slot back, to whoever is next."""
-        self._used -= 1
+        self.used -= 1
         self._give_next()
 
     def _give_next(self) -> bool:
         """Give a free slot to who is next; whether there are both."""
-        if self._used >= self._limit:
-            return False
         waiting = [tenant for tenant in self._tenants.values() if tenant.waiting]
-        if not waiting:
+        if not waiting or self.used >= self.limit:
             return False
-        following = min(waiting, key=self._start)
+        following = min(waiting, key=lambda one: max(one.served, self._time))
         event = following.waiting.popleft()
         self._give(following)
         event.set()
         return True
-
-    def _start(self, tenant: Tenant) -> float:
-        return max(tenant.served, self._time)

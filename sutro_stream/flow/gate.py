@@ -15,12 +15,7 @@ from sutro_stream.flow.budget import BudgetMeter
 from sutro_stream.flow.outage import Outage
 from sutro_stream.flow.retry import is_retryable
 from sutro_stream.flow.sharing import Share
-from sutro_stream.flow.throttle import (
-    Throttle,
-    ThrottleStatistics,
-    Ticket,
-    WaitReason,
-)
+from sutro_stream.flow.throttle import Throttle, ThrottleStatistics, Ticket, WaitReason
 from sutro_stream.values.outcomes import Answer
 from sutro_stream.values.rate_hints import RateHint
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,6 @@ from anyio.abc import TaskGroup
 
 from sutro_stream.flow.backlog import Task
 from sutro_stream.flow.throttle import Ticket
-from sutro_stream.flow.wait_queue import WaitQueue
 
 
 @dataclass(slots=True, eq=False)
@@ -36,20 +36,12 @@ class Lanes:
     def __init__(
         self, work: Callable[[Lane], Coroutine[Any, Any, None]], *, most: int
     ) -> None:
-        """No worker yet.
-
-        Args:
-            work: What each does until there is nothing left to do.
-            most: Most of them; at least 1.
-        """
+        """No worker yet; each does `work` until there is nothing left to do."""
         self._work = work
         self._most = most
         self._lanes: list[Lane] = []
-        self._waiting = WaitQueue()
+        self._parked: deque[anyio.Event] = deque()
         self._tasks: TaskGroup | None = None
-
-    def __len__(self) -> int:
-        return len(self._lanes)
 
     def open(self, tasks: TaskGroup) -> None:
         """Begin workers in this group from now on."""
@@ -72,14 +64,14 @@ class Lanes:
     def rouse(self, rows: int, *, is_probe: bool = False) -> None:
         """Have so many parked workers look for work, and begin those missing.
 
-        Args:
-            rows: How many.
-            is_probe: Whether one more than usual may be begun, as all others may
-                wait for an endpoint that is silent.
+        Waking more than there are rows would cost a context switch for each; so one
+        is woken for one row, the longest waiting first. For a probe one more than
+        usual may be begun, as all others may wait for an endpoint that is silent.
         """
         most = self._most + is_probe
-        missing = min(rows - len(self._waiting), most - len(self._lanes))
-        self._waiting.wake(rows)
+        missing = min(rows - len(self._parked), most - len(self._lanes))
+        for _ in range(min(rows, len(self._parked))):
+            self._parked.popleft().set()
         if missing > 0 and self._tasks is not None:
             for _ in range(missing):
                 lane = Lane()
@@ -88,11 +80,24 @@ class Lanes:
 
     def rouse_all(self) -> None:
         """Have every parked worker look."""
-        self._waiting.wake_all()
+        while self._parked:
+            self._parked.popleft().set()
 
     async def park(self) -> None:
-        """Wait, as a worker, until there may be work."""
-        await self._waiting.wait()
+        """Wait, as a worker, until there may be work.
+
+        Cancellation: a wake-up that had already been given is passed on.
+        """
+        event = anyio.Event()
+        self._parked.append(event)
+        try:
+            await event.wait()
+        except BaseException:
+            if not event.is_set():
+                self._parked.remove(event)
+            elif self._parked:
+                self._parked.popleft().set()
+            raise
 
     def end_late(
         self, now_s: float, *, timeout_s: float | None, probe_limit_s: float

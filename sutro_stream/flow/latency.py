@@ -23,20 +23,17 @@ class LatencyQuantiles:
     a change, half of the weight is on the new state within a thousand answers.
 
     Concurrency: one event loop; no method waits.
+
+    Attributes:
+        count: Answers noted so far; to be read only.
     """
 
     def __init__(self) -> None:
-        """Nothing noted yet."""
         self._weights = [0.0] * _BUCKETS
         self._total = 0.0
         self._next_weight = 1.0
-        self._count = 0
+        self.count = 0
         self._known: dict[float, tuple[int, float]] = {}
-
-    @property
-    def count(self) -> int:
-        """Answers noted so far."""
-        return self._count
 
     def add(self, latency_s: float) -> None:
         """Note one answer's latency, in seconds."""
@@ -47,7 +44,7 @@ class LatencyQuantiles:
         weight = self._next_weight
         self._weights[bucket] += weight
         self._total += weight
-        self._count += 1
+        self.count += 1
         self._next_weight = weight * _GROWTH
         if weight > _HEAVIEST:
             self._shrink()
@@ -57,24 +54,25 @@ class LatencyQuantiles:
 
         Found anew once in several answers, as it hardly moves with one.
         """
-        if not self._count:
+        if not self.count:
             return None
         known = self._known.get(share)
-        if known is not None and self._count - known[0] < _REFRESH < self._count:
+        if known is not None and self.count - known[0] < _REFRESH < self.count:
             return known[1]
         found_s = self._find(share)
-        self._known[share] = (self._count, found_s)
+        self._known[share] = (self.count, found_s)
         return found_s
 
     def _find(self, share: float) -> float:
-        missing = share * self._total
+        missing, found = share * self._total, 0
         for bucket, weight in enumerate(self._weights):
             missing -= weight
-            if weight and missing <= 0:
-                return _SHORTEST_S * math.exp((bucket + 0.5) * _PER_BUCKET)
-        # Rounding errors of the sum: the last bucket that holds anything.
-        last = max(at for at, weight in enumerate(self._weights) if weight)
-        return _SHORTEST_S * math.exp((last + 0.5) * _PER_BUCKET)
+            if weight:
+                # Rounding errors of the sum may leave the last one that holds anything.
+                found = bucket
+                if missing <= 0:
+                    break
+        return _SHORTEST_S * math.exp((found + 0.5) * _PER_BUCKET)
 
     def _shrink(self) -> None:
         scale = 1.0 / self._next_weight

@@ -72,12 +72,7 @@ class Outage:
         rng: random.Random | None = None,
         forget: Callable[[], object] = lambda: None,
     ) -> None:
-        """An endpoint that nothing is known of.
-
-        Args:
-            rng: Source of the jitter of probes, `None` for a fresh one.
-            forget: Called when nobody asks there any more.
-        """
+        """Nothing is known yet; `forget` is called when nobody asks there any more."""
         self.is_on = False
         self.since_s = 0.0
         self.reason = ""
@@ -136,12 +131,8 @@ class Outage:
     ) -> None:
         """Note a failure of a kind that may be an outage's (`flow.retry`).
 
-        Args:
-            error: What the request ended in.
-            now_s: The time now.
-            row: What tells the row from others.
-            is_suspect: Whether the row has failed while others were answered.
-            is_alone: Whether no other row is out, or could be.
+        A row, told from others by identity, is suspect if it has failed while others
+        were answered, and alone if no other is out, or could be.
         """
         self._heard_s = now_s
         asked_s = error.retry_after_s if isinstance(error, ServiceError) else None
@@ -169,12 +160,7 @@ class Outage:
             self._begin(error, now_s)
 
     def silent(self, now_s: float, *, oldest_s: float) -> None:
-        """Look whether requests that are out are waited for in vain.
-
-        Args:
-            now_s: The time now.
-            oldest_s: When the one was sent that has waited longest.
-        """
+        """Look whether requests sent since `oldest_s` are waited for in vain."""
         limit_s = max(_SILENT_S, _SILENT_LATENCIES * self._usual_s)
         quiet_s = now_s - max(oldest_s, self._heard_s)
         if not self.is_on and self.answers and quiet_s > limit_s:

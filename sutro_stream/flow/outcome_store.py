@@ -39,11 +39,7 @@ class OutcomeStore(Protocol):
         """
 
     async def reusable(self, digests: Mapping[int, int]) -> Mapping[int, Outcome]:
-        """Answers that may be given to rows, by row: those to the same prompts.
-
-        Args:
-            digests: Of the rows' prompts, by row.
-        """
+        """Answers that may be given to rows, by row: those to the same prompts."""
 
     async def flush(self) -> None:
         """Let `known` know everything recorded so far."""
@@ -53,10 +49,7 @@ class OutcomeStore(Protocol):
     ) -> Sequence[int]:
         """For each row the first one, by index, that has the same prompt.
 
-        Args:
-            first_index: Index of the first of the rows.
-            digests: Of their prompts, in order; `None` for a row that stands for
-                itself.
+        A row whose digest is `None` stands for itself.
         """
 
     def asked(self, index: int) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sutro_stream.errors import WorkChangedError
+from sutro_stream.flow.backlog import Task
 from sutro_stream.flow.outcome_store import OutcomeStore, Recording
 from sutro_stream.values.fingerprint import prompt_digest
 from sutro_stream.values.outcomes import Outcome
 from sutro_stream.values.prompts import PromptBatch
+
+# What is older has to be read back from the recorder.
+_RECENT_OUTCOMES = 16_384
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,50 +44,37 @@ class DuplicateOf:
     digest: int
 
 
-class Payloads:
-    """Turns batches into payloads, with what is known of their rows put in.
+async def payloads_of(
+    batch: PromptBatch, recording: Recording, *, dedupe: bool
+) -> list[Any]:
+    """One payload for each row of a batch, with what is known of the row put in.
 
-    A payload is the text of a prompt, a `Resolved` or a `DuplicateOf`.
+    A payload is the text of a prompt, a `Resolved` or, where `dedupe` has equal prompts
+    asked once, a `DuplicateOf`.
 
-    Concurrency: one task.
+    Raises:
+        WorkChangedError: A row has another prompt than the one answered.
+        StoreError: The outcome store failed.
     """
-
-    def __init__(self, recording: Recording, *, dedupe: bool) -> None:
-        """For one run.
-
-        Args:
-            recording: Remembers rows and outcomes.
-            dedupe: Whether equal prompts are asked once; needs an outcome store.
-        """
-        self._store = recording.store
-        self._spool = recording.spool
-        self._dedupe = dedupe
-
-    async def of(self, batch: PromptBatch) -> list[Any]:
-        """One payload for each row of the batch.
-
-        Raises:
-            WorkChangedError: A row has another prompt than the one answered.
-            StoreError: The outcome store failed.
-        """
-        if self._spool is not None:
-            await self._spool(batch)
-        payloads: list[Any] = batch.texts.to_pylist()
-        for offset, error in batch.refused.items():
-            payloads[offset] = Resolved(outcome=Outcome(error=error))
-        if self._store is None:
-            return payloads
-        first = batch.first_index
-        known = await self._store.known(first, len(payloads))
-        for index, row in known.items():
-            payload = payloads[index - first]
-            if not isinstance(payload, Resolved):
-                _require_same(index, payload, row.digest)
-            payloads[index - first] = Resolved(outcome=row.outcome, is_recorded=True)
-        await _reuse(first, payloads, self._store)
-        if self._dedupe:
-            await _mark_duplicates(first, payloads, self._store)
+    store = recording.store
+    if recording.spool is not None:
+        await recording.spool(batch)
+    payloads: list[Any] = batch.texts.to_pylist()
+    for offset, error in batch.refused.items():
+        payloads[offset] = Resolved(outcome=Outcome(error=error))
+    if store is None:
         return payloads
+    first = batch.first_index
+    known = await store.known(first, len(payloads))
+    for index, row in known.items():
+        payload = payloads[index - first]
+        if not isinstance(payload, Resolved):
+            _require_same(index, payload, row.digest)
+        payloads[index - first] = Resolved(outcome=row.outcome, is_recorded=True)
+    await _reuse(first, payloads, store)
+    if dedupe:
+        await _mark_duplicates(first, payloads, store)
+    return payloads
 
 
 def _require_same(index: int, text: str, digest: int) -> None:
@@ -95,7 +88,6 @@ def _require_same(index: int, text: str, digest: int) -> None:
 
 
 def _digests(payloads: list[Any]) -> list[int | None]:
-    """Of the prompts that are to be asked."""
     return [
         None if isinstance(payload, Resolved) else prompt_digest(payload)
         for payload in payloads
@@ -125,3 +117,38 @@ async def _mark_duplicates(
         own = digests[offset]
         if own is not None and leader != first + offset:
             payloads[offset] = DuplicateOf(leader=leader, digest=own)
+
+
+class Followers:
+    """Waiting rows by the row they wait for, and outcomes of late.
+
+    Concurrency: one event loop; no method waits.
+    """
+
+    def __init__(self) -> None:
+        self._open: set[int] = set()
+        self._waiting: dict[int, list[Task]] = {}
+        self._recent: OrderedDict[int, Outcome] = OrderedDict()
+
+    def opened(self, indices: Iterable[int]) -> None:
+        """Note rows that came in and have no outcome yet."""
+        self._open.update(indices)
+
+    def wait(self, leader: int, task: Task) -> bool:
+        """Let a row wait for its leader; `False` if that has its outcome already."""
+        if leader not in self._open:
+            return False
+        self._waiting.setdefault(leader, []).append(task)
+        return True
+
+    def recent(self, leader: int) -> Outcome | None:
+        """A leader's outcome, `None` when that was long ago."""
+        return self._recent.get(leader)
+
+    def concluded(self, index: int, outcome: Outcome) -> Sequence[Task]:
+        """Note a row's outcome; the rows that waited for it."""
+        self._open.discard(index)
+        self._recent[index] = outcome
+        if len(self._recent) > _RECENT_OUTCOMES:
+            self._recent.popitem(last=False)
+        return self._waiting.pop(index, ())

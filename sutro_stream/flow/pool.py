@@ -14,16 +14,14 @@ from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
 from sutro_stream.errors import EngineError, RequestTimeoutError
 from sutro_stream.flow.backlog import Task
-from sutro_stream.flow.batch_memory import BatchMemory
 from sutro_stream.flow.circuit import Circuit, Fate
 from sutro_stream.flow.dispatch import Dispatch
-from sutro_stream.flow.followers import Followers
 from sutro_stream.flow.gate import Gate
 from sutro_stream.flow.lanes import Lane, Lanes
 from sutro_stream.flow.meter import Meter
 from sutro_stream.flow.outcome_store import Recording
-from sutro_stream.flow.payloads import DuplicateOf, Payloads, Resolved
-from sutro_stream.flow.window import Window
+from sutro_stream.flow.payloads import DuplicateOf, Followers, Resolved, payloads_of
+from sutro_stream.flow.window import BatchMemory, Window
 from sutro_stream.flow.work import Concluded, PoolConfig, Work, outcome_batches
 from sutro_stream.values.fingerprint import prompt_digest
 from sutro_stream.values.outcomes import Outcome, OutcomeBatch
@@ -51,24 +49,15 @@ class Pool:
         gate: Gate,
         rng: random.Random,
     ) -> None:
-        """A pool before its first row.
-
-        Args:
-            work: What is done with a row.
-            config: How.
-            meter: The run's counters.
-            recording: Remembers rows and outcomes.
-            gate: Says when the next request may go out.
-            rng: Source of the jitter of retries.
-        """
+        """A pool before its first row; `rng` is the source of the jitter of retries."""
         self._work = work
         self._config = config
         self._meter = meter
         self._meter.throttle = gate.statistics
         self._meter.concurrency = config.workers
+        self._recording = recording
         self._store = recording.store
         self._gate = gate
-        self._payloads = Payloads(recording, dedupe=config.dedupe)
         self._outage = gate.outage
         self._circuit = Circuit(
             config.retry,
@@ -123,7 +112,9 @@ class Pool:
     async def _feed(self, source: ObjectReceiveStream[PromptBatch]) -> None:
         low_water = self._config.workers
         async for batch in source:
-            payloads = await self._payloads.of(batch)
+            payloads = await payloads_of(
+                batch, self._recording, dedupe=self._config.dedupe
+            )
             size_bytes = batch.rows.records.nbytes + batch.texts.nbytes
             self._memory.add(batch, rows=len(payloads), size_bytes=size_bytes)
             if self._followers is not None:
@@ -131,16 +122,16 @@ class Pool:
                 self._followers.opened(range(first, first + len(payloads)))
             self._backlog.add(batch, payloads)
             self._dispatch.rouse(len(payloads))
-            while self._backlog.fresh > low_water or self._is_full():
+            while (
+                self._backlog.fresh > low_water
+                or self._memory.size_bytes > self._config.window.span_bytes
+            ):
                 self._hungry = anyio.Event()
                 await self._hungry.wait()
         self._backlog.end()
         self._gate.ends_after(self._backlog.fresh)
         self._lanes.rouse_all()
         self._tell_emitter()
-
-    def _is_full(self) -> bool:
-        return self._memory.size_bytes > self._config.window.span_bytes
 
     def _see_to_more(self) -> None:
         """Few rows are left: there will be more, or the workers may go."""
@@ -271,10 +262,10 @@ class Pool:
             self._dispatch.rouse_waiting()
 
     def _settle(self, task: Task, settled: Resolved) -> None:
-        if self._store is not None and not settled.is_recorded:
-            self._store.record(task.index, 0, settled.outcome)
         if settled.is_recorded:
             self._meter.kept += 1
+        elif self._store is not None:
+            self._store.record(task.index, 0, settled.outcome)
         self._conclude(task, settled.outcome)
 
     async def _follow(self, task: Task, follows: DuplicateOf) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from sutro_stream.errors import ConfigurationError, EngineError, RateLimitedError
 from sutro_stream.flow.throttle import (
+    UNLIMITED,
     LimitOf,
     ThrottleStatistics,
     Ticket,
@@ -15,7 +17,6 @@ from sutro_stream.flow.throttle import (
 from sutro_stream.values.rate_hints import RateHint
 
 _MINUTE_S = 60.0
-_UNLIMITED = 1 << 30
 
 # Unused allowance is kept for so long, and no longer: a pause is not made up for by
 # a burst that the endpoint would refuse.
@@ -33,7 +34,9 @@ class _Bucket:
     filled_s: float
 
     @classmethod
-    def full(cls, per_minute: float, now_s: float) -> _Bucket:
+    def full(cls, per_minute: float | None, now_s: float) -> _Bucket | None:
+        if per_minute is None:
+            return None
         per_s = per_minute / _MINUTE_S
         return cls(per_s, max(1.0, per_s * _BURST_S), now_s)
 
@@ -47,7 +50,7 @@ class _Bucket:
 
 
 class RateThrottle:
-    """`Throttle` that keeps to requests and tokens a minute.
+    """`Throttle` that keeps to requests and tokens, in and out, a minute.
 
     Both are spread evenly, with a second's worth at once at most. A request is
     charged with its expected tokens when it goes out, and with the difference when
@@ -59,6 +62,8 @@ class RateThrottle:
     There is no limit of requests in flight here.
     """
 
+    limit = UNLIMITED
+
     def __init__(
         self,
         *,
@@ -66,12 +71,7 @@ class RateThrottle:
         tokens_per_minute: float | None = None,
         started_s: float,
     ) -> None:
-        """Full, but for a small burst, at `started_s`.
-
-        Args:
-            requests_per_minute: `None` for no limit.
-            tokens_per_minute: Input and output together, `None` for no limit.
-            started_s: The time now.
+        """Full, but for a small burst, at `started_s`; `None` for no limit.
 
         Raises:
             ConfigurationError: A limit is not above 0.
@@ -85,20 +85,14 @@ class RateThrottle:
         self.in_flight = 0
         self._sent = 0
         self._refused = 0
-        self._requests = _bucket(requests_per_minute, started_s)
-        self._tokens = _bucket(tokens_per_minute, started_s)
+        self._requests = _Bucket.full(requests_per_minute, started_s)
+        self._tokens = _Bucket.full(tokens_per_minute, started_s)
         self._cost = 0.0
         self._factor = 1.0
         self._answered = False
 
-    @property
-    def limit(self) -> int:
-        """See `Throttle`; none here."""
-        return _UNLIMITED
-
     def room(self, now_s: float) -> int:
-        """See `Throttle`."""
-        room = float(_UNLIMITED)
+        room = float(UNLIMITED)
         if self._requests is not None:
             # A hair more than whole: time is rounded.
             room = self._requests.fill(now_s) + 1e-6
@@ -110,7 +104,6 @@ class RateThrottle:
         return max(0, int(room))
 
     def wait_s(self, now_s: float) -> float | None:
-        """See `Throttle`."""
         wait_s = 0.0
         if self._requests is not None:
             missing = 1.0 - self._requests.fill(now_s)
@@ -121,7 +114,6 @@ class RateThrottle:
         return wait_s
 
     def sent(self, now_s: float, *, estimated_tokens: int = 0) -> Ticket:
-        """See `Throttle`."""
         self.in_flight += 1
         self._sent += 1
         if self._requests is not None:
@@ -142,7 +134,6 @@ class RateThrottle:
         output_tokens: int = 0,
         hint: RateHint | None = None,  # noqa: ARG002
     ) -> None:
-        """See `Throttle`."""
         self.in_flight -= 1
         taken = input_tokens + output_tokens
         if not taken:
@@ -159,10 +150,8 @@ class RateThrottle:
         ticket: Ticket,
         now_s: float,  # noqa: ARG002
         error: EngineError,
-        *,
-        hint: RateHint | None = None,  # noqa: ARG002
+        **_told: Any,
     ) -> None:
-        """See `Throttle`."""
         self.in_flight -= 1
         if isinstance(error, RateLimitedError):
             self._refused += 1
@@ -176,14 +165,12 @@ class RateThrottle:
         """See `Throttle`."""
 
     def waits_for(self, now_s: float) -> WaitReason | None:
-        """See `Throttle`."""
         return _GIVEN if self.wait_s(now_s) else None
 
     def ends_after(self, requests: int | None) -> None:
         """See `Throttle`."""
 
     def statistics(self) -> ThrottleStatistics:
-        """See `Throttle`."""
         rates = [] if self._requests is None else [self._requests.per_s]
         if self._tokens is not None and self._cost:
             rates.append(self._tokens.per_s / self._cost)
@@ -206,7 +193,3 @@ class RateThrottle:
 @dataclass(slots=True, eq=False)
 class _ChargedTicket(Ticket):
     charged: float
-
-
-def _bucket(per_minute: float | None, now_s: float) -> _Bucket | None:
-    return None if per_minute is None else _Bucket.full(per_minute, now_s)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from sutro_stream.errors import (
     ConfigurationError,
@@ -57,14 +60,9 @@ class RetryPolicy:
     def delay_s(
         self, error: EngineError, *, attempts: int, rng: random.Random
     ) -> float | None:
-        """Seconds to wait before the next attempt, `None` to give up.
+        """Seconds to wait after so many attempts that count, `None` to give up.
 
-        Pure but for the draw from `rng`.
-
-        Args:
-            error: What the last attempt ended in.
-            attempts: Requests sent for this row so far, as far as they count.
-            rng: Source of the jitter.
+        Pure but for the draw of the jitter from `rng`.
         """
         if not is_retryable(error):
             return None
@@ -92,3 +90,20 @@ def is_retryable(error: EngineError) -> bool:
             status in _SERVER_ERRORS and status not in _NOT_IMPLEMENTED
         )
     return False
+
+
+def retry_after_s(value: str | None) -> float | None:
+    """Seconds of a `Retry-After` header, given as a number or a date."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        seconds = (moment - datetime.now(UTC)).total_seconds()
+    return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from anyio.lowlevel import RunVar
 
 from sutro_stream.errors import EngineError
 from sutro_stream.flow.auto.adaptive import AdaptiveThrottle
 from sutro_stream.flow.outage import Outage
-from sutro_stream.flow.throttle import (
-    Throttle,
-    ThrottleStatistics,
-    Ticket,
-    WaitReason,
-)
+from sutro_stream.flow.throttle import Throttle, ThrottleStatistics, Ticket, WaitReason
 from sutro_stream.values.rate_hints import RateHint
 
 # A share that left room to another one looks again after so long, in case it was
 # not wanted.
 _LOOK_AGAIN_S = 0.05
-
 
 # What is known of who answers belongs to the endpoint: one probe finds out for all who
 # ask there in one event loop.
@@ -28,20 +23,15 @@ _OUTAGES: RunVar[dict[str, Outage]] = RunVar("sutro_stream_outages")
 
 
 def outage_of(endpoint: str) -> Outage:
-    """The outage, should there be one, of an endpoint and model in this event loop.
-
-    Args:
-        endpoint: Address and model, in any form that tells them from others.
-    """
+    """The outage, should there be one, of an endpoint and model in this event loop."""
     try:
         known = _OUTAGES.get()
     except LookupError:
         known = {}
         _OUTAGES.set(known)
-    outage = known.get(endpoint)
-    if outage is None:
-        outage = known[endpoint] = Outage(forget=lambda: known.pop(endpoint, None))
-    return outage
+    if endpoint not in known:
+        known[endpoint] = Outage(forget=lambda: known.pop(endpoint, None))
+    return known[endpoint]
 
 
 class SharedLimits:
@@ -55,11 +45,7 @@ class SharedLimits:
     """
 
     def __init__(self, make: Callable[[], Throttle] = AdaptiveThrottle) -> None:
-        """Nothing known yet.
-
-        Args:
-            make: Makes an endpoint's throttle when it is first used.
-        """
+        """Nothing known yet; `make` makes an endpoint's throttle when first used."""
         self._make = make
         self._shared: dict[str, _Shared] = {}
 
@@ -67,15 +53,10 @@ class SharedLimits:
         return f"<SharedLimits {', '.join(self._shared) or 'nothing known'}>"
 
     def join(self, endpoint: str) -> Share:
-        """The part of one more run in an endpoint's throttle; left by `Share.leave`.
-
-        Args:
-            endpoint: Name of the endpoint.
-        """
-        shared = self._shared.get(endpoint)
-        if shared is None:
-            shared = self._shared[endpoint] = _Shared(self._make())
-        return shared.join()
+        """The part of one more run in an endpoint's throttle; left by `Share.leave`."""
+        if endpoint not in self._shared:
+            self._shared[endpoint] = _Shared(self._make())
+        return self._shared[endpoint].join()
 
     def statistics(self) -> dict[str, ThrottleStatistics]:
         """What is allowed and was seen, by endpoint."""
@@ -131,7 +112,7 @@ class _Shared:
 
 
 class Share:
-    """`Throttle` of one of several runs, from `SharedLimits.join`.
+    """`Throttle` of one of several runs, from `SharedLimits.join`; nothing sent yet.
 
     Attributes:
         wake: Called when another run may have made room, `None` for nobody.
@@ -139,25 +120,17 @@ class Share:
     """
 
     def __init__(self, shared: _Shared) -> None:
-        """A share that has sent nothing."""
         self._shared = shared
         self._throttle = shared.throttle
         self.wake: Callable[[], None] | None = None
         self.is_wanting = False
-        self._in_flight = 0
+        self.in_flight = 0
 
     @property
     def limit(self) -> int:
-        """See `Throttle`."""
         return self._throttle.limit
 
-    @property
-    def in_flight(self) -> int:
-        """See `Throttle`."""
-        return self._in_flight
-
     def room(self, now_s: float) -> int:
-        """See `Throttle`."""
         room = self._throttle.room(now_s)
         if self._shared.is_crowded and room > 0:
             room = self._shared.fair_room(self, room)
@@ -165,17 +138,16 @@ class Share:
         return room
 
     def wait_s(self, now_s: float) -> float | None:
-        """See `Throttle`."""
         wait_s = self._throttle.wait_s(now_s)
         if wait_s == 0.0 and not self.room(now_s):
             return _LOOK_AGAIN_S
         return wait_s
 
     def sent(self, now_s: float, *, estimated_tokens: int = 0) -> Ticket:
-        """See `Throttle`."""
-        self._in_flight += 1
+        self.in_flight += 1
         return self._throttle.sent(now_s, estimated_tokens=estimated_tokens)
 
+    # Called for every row: each argument by name, as a dict of them takes longer.
     def answered(
         self,
         ticket: Ticket,
@@ -185,8 +157,6 @@ class Share:
         output_tokens: int = 0,
         hint: RateHint | None = None,
     ) -> None:
-        """See `Throttle`."""
-        self._in_flight -= 1
         self._throttle.answered(
             ticket,
             now_s,
@@ -194,36 +164,27 @@ class Share:
             output_tokens=output_tokens,
             hint=hint,
         )
-        if self._shared.is_crowded:
-            self._shared.wake_others(self)
+        self._came_back()
 
     def failed(
-        self,
-        ticket: Ticket,
-        now_s: float,
-        error: EngineError,
-        *,
-        hint: RateHint | None = None,
+        self, ticket: Ticket, now_s: float, error: EngineError, **told: Any
     ) -> None:
-        """See `Throttle`."""
-        self._in_flight -= 1
-        self._throttle.failed(ticket, now_s, error, hint=hint)
-        if self._shared.is_crowded:
-            self._shared.wake_others(self)
+        self._throttle.failed(ticket, now_s, error, **told)
+        self._came_back()
 
     def cancelled(self, ticket: Ticket, now_s: float) -> None:
-        """See `Throttle`."""
-        self._in_flight -= 1
         self._throttle.cancelled(ticket, now_s)
+        self._came_back()
+
+    def _came_back(self) -> None:
+        self.in_flight -= 1
         if self._shared.is_crowded:
             self._shared.wake_others(self)
 
     def troubled(self, ticket: Ticket, now_s: float) -> None:
-        """See `Throttle`."""
         self._throttle.troubled(ticket, now_s)
 
     def waits_for(self, now_s: float) -> WaitReason | None:
-        """See `Throttle`."""
         return self._throttle.waits_for(now_s)
 
     def leave(self) -> None:
@@ -231,10 +192,8 @@ class Share:
         self._shared.leave(self)
 
     def ends_after(self, requests: int | None) -> None:
-        """See `Throttle`."""
         if not self._shared.is_crowded:
             self._throttle.ends_after(requests)
 
     def statistics(self) -> ThrottleStatistics:
-        """See `Throttle`."""
         return self._throttle.statistics()

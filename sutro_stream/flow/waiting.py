@@ -31,10 +31,15 @@ class Waiting:
     until_s: float | None = None
     ends_run: StopReason | None = StopReason.OUTAGE
 
-    def is_long(self, now_s: float) -> bool:
-        """Whether people should know of it."""
-        left_s = (self.until_s or now_s) - now_s
-        return max(left_s, now_s - self.since_s) >= LONG_WAIT_S
+    def told(self, now_s: float) -> str | None:
+        """Words, as in "the endpoint (HTTP 503) for 0:42", if people should know."""
+        waited_s, left_s = now_s - self.since_s, (self.until_s or now_s) - now_s
+        if max(left_s, waited_s) < LONG_WAIT_S:
+            return None
+        text = self.reason
+        if waited_s >= 1.0:
+            text += f" for {clock(waited_s)}"
+        return text if left_s <= 0 else f"{text}, {clock(left_s)} to go"
 
 
 class Patience:
@@ -44,11 +49,6 @@ class Patience:
     """
 
     def __init__(self, patience_s: float | None) -> None:
-        """Nothing is waited for yet.
-
-        Args:
-            patience_s: Longest wait, in seconds; `None` for no limit.
-        """
         self._patience_s = patience_s
         self._told: Waiting | None = None
 
@@ -65,16 +65,12 @@ class Patience:
                 _LOG.warning("going on; waited for %s for %s", told.reason, lasted)
             self._told = None
             return
-        if told is None and waiting.is_long(now_s):
-            _LOG.warning("waiting for %s", described(waiting, now_s))
+        if told is None and (text := waiting.told(now_s)) is not None:
+            _LOG.warning("waiting for %s", text)
             self._told = waiting
-        if waiting.ends_run is not None and self._patience_s is not None:
-            self._require_patience(waiting, now_s, self._patience_s, waiting.ends_run)
-
-    @staticmethod
-    def _require_patience(
-        waiting: Waiting, now_s: float, patience_s: float, reason: StopReason
-    ) -> None:
+        reason, patience_s = waiting.ends_run, self._patience_s
+        if reason is None or patience_s is None:
+            return
         until_s = waiting.until_s
         if until_s is not None and until_s - waiting.since_s > patience_s:
             raise RunStoppedError(
@@ -89,16 +85,6 @@ class Patience:
                 f"longer than the patience of {clock(patience_s)}",
                 reason=reason,
             )
-
-
-def described(waiting: Waiting, now_s: float) -> str:
-    """The wait in words, as in "the endpoint (HTTP 503) for 0:42"."""
-    text, waited_s = waiting.reason, now_s - waiting.since_s
-    if waited_s >= 1.0:
-        text += f" for {clock(waited_s)}"
-    if waiting.until_s is not None and waiting.until_s > now_s:
-        text += f", {clock(waiting.until_s - now_s)} to go"
-    return text
 
 
 def clock(seconds: float) -> str:

@@ -1,11 +1,14 @@
 """Concluded rows on their way out: put back in order, or handed on as they come.
 
+Beside them, the input that they keep alive.
+
 No I/O and no waiting: the stage around it asks and acts.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -42,10 +45,8 @@ class Window(Generic[ItemT]):
     def __init__(self, limits: WindowLimits, *, ordered: bool) -> None:
         """An empty window.
 
-        Args:
-            limits: How far to run ahead.
-            ordered: Whether rows are taken in the order in which they were begun;
-                otherwise in the order in which they were concluded.
+        Rows are taken in the order in which they were begun if `ordered`, else in the
+        order in which they were concluded.
         """
         self._span_rows = limits.span_rows
         self._ready_rows = limits.ready_rows
@@ -114,3 +115,33 @@ class Window(Generic[ItemT]):
         self._ready.clear()
         self._taken += len(items)
         return items
+
+
+class BatchMemory:
+    """Bytes of input kept alive by rows not yet handed on.
+
+    Concurrency: one event loop; no method waits.
+
+    Attributes:
+        size_bytes: Of all batches of which at least one row is not handed on.
+    """
+
+    def __init__(self) -> None:
+        self.size_bytes = 0
+        # By identity: rows that still need it, and its size.
+        self._held: dict[int, tuple[int, int]] = {}
+
+    def add(self, batch: object, *, rows: int, size_bytes: int) -> None:
+        """Note a batch that came in; one without rows is not held."""
+        if rows:
+            self._held[id(batch)] = rows, size_bytes
+            self.size_bytes += size_bytes
+
+    def release(self, batches: Iterable[object]) -> None:
+        """Note rows that were handed on: for each, the batch it belongs to."""
+        for identity, handed_on in Counter(map(id, batches)).items():
+            rows, size_bytes = self._held.pop(identity)
+            if rows > handed_on:
+                self._held[identity] = rows - handed_on, size_bytes
+            else:
+                self.size_bytes -= size_bytes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sutro_stream.engines.engine import Engine
 from sutro_stream.flow.fair_slots import FairSlots
-from sutro_stream.flow.loop_throttle import LoopThrottle
+from sutro_stream.flow.loop_lag import LoopThrottle
 from sutro_stream.values.catalogue import Model
 
 

@@ -9,26 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sutro_stream.ledger.additions import DAMAGE, notes
-from sutro_stream.ledger.summary import LedgerStatistics
 from sutro_stream.values.outcomes import ErrorKind
+
+# Names of notes.
+DAMAGE, OUTPUT = "damage", "output"
 
 
 class Record(NamedTuple):
     """A row's outcome, in the order of its columns in the database.
 
     One is made for every row, in a third of the time that a frozen dataclass takes.
-
-    Attributes:
-        row: Its index.
-        digest: Of its prompt.
-        kind: Of its error, `None` when it did not fail.
-        attempts: Requests sent for it.
-        input_tokens: Of its answer.
-        output_tokens: Of its answer.
-        leader: The row whose outcome it shares, `None` when it has its own.
-        checksum: See `encoding`.
-        body: See `encoding`.
+    `database` tells what they are, and `encoding` of the checksum and the body.
     """
 
     row: int
@@ -42,25 +33,51 @@ class Record(NamedTuple):
     body: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerStatistics:
+    """Counters of a ledger at one moment, over all its runs.
+
+    Attributes:
+        rows: Rows that have their outcome.
+        answered: Rows with an answer that passed.
+        failed: Rows without one, by kind.
+        shared: Rows among them that share the outcome of an earlier one.
+        calls: Requests sent, also those whose outcome was forgotten or, as far as
+            they were reported by `Ledger.asked`, never recorded.
+        retries: Requests beyond the first of their row in a run.
+        calls_repeated: Requests for rows asked in more than one run, in all but the
+            last: paid twice.
+        input_tokens: Of all answers, as the engine counted them.
+        output_tokens: Of all answers.
+        kept: Rows that had an outcome when the ledger was opened last.
+        damaged: Places at which what was written could not be read any more.
+    """
+
+    rows: int = 0
+    answered: int = 0
+    failed: Mapping[ErrorKind, int]
+    shared: int = 0
+    calls: int = 0
+    retries: int = 0
+    calls_repeated: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    kept: int = 0
+    damaged: int = 0
+
+
 @dataclass(slots=True, kw_only=True)
 class Totals:
     """Sums over everything committed.
 
+    Attributes not named here are those of `LedgerStatistics`.
+
     Attributes:
-        rows: Rows with an outcome.
-        index_sum: Sum of their indices.
-        failed: Rows that failed, by kind.
-        shared: Rows that have the outcome of another one.
-        attempts: Requests for outcomes that stand.
-        retries: Those beyond the first of their row.
-        input_tokens: Of these outcomes.
-        output_tokens: Of these outcomes.
+        index_sum: Sum of the indices of `rows`.
+        attempts: Requests, also for outcomes that were forgotten or never recorded.
         highest: Largest index with an outcome, -1 without any.
-        spent: What was spent on outcomes that do not stand.
-        rows_repeated: Rows among `rows` for which something had been spent before.
-        calls_repeated: Requests spent on them before.
+        spent_rows: Rows with outcomes that were forgotten or never recorded.
         in_flight: Requests for rows without an outcome yet.
-        kept: Rows with an outcome when the ledger was opened last.
         damages: Where something that was written could not be read.
     """
 
@@ -73,8 +90,7 @@ class Totals:
     input_tokens: int = 0
     output_tokens: int = 0
     highest: int = -1
-    spent: Spent
-    rows_repeated: int = 0
+    spent_rows: int = 0
     calls_repeated: int = 0
     in_flight: int = 0
     kept: int = 0
@@ -101,40 +117,26 @@ class Totals:
         self.failed.update(ErrorKind(kind) for kind in kinds if kind is not None)
         self.shared += len(rows) - leaders.count(None)
         if spent_before:
-            repeated = [
+            self.calls_repeated += sum(
                 spent_before.get(record.row, 0) for record in records if record.attempts
-            ]
-            self.rows_repeated += len(repeated) - repeated.count(0)
-            self.calls_repeated += sum(repeated)
+            )
 
     def statistics(self) -> LedgerStatistics:
         """The counters as people see them."""
         failed = {kind: count for kind, count in self.failed.items() if count}
-        spent = self.spent
         return LedgerStatistics(
             rows=self.rows,
             answered=self.rows - sum(failed.values()),
             failed=failed,
             shared=self.shared,
-            calls=self.attempts + spent.attempts + self.in_flight,
-            retries=self.retries + spent.retries,
-            rows_asked_again=self.rows_repeated,
+            calls=self.attempts + self.in_flight,
+            retries=self.retries,
             calls_repeated=self.calls_repeated,
-            input_tokens=self.input_tokens + spent.input_tokens,
-            output_tokens=self.output_tokens + spent.output_tokens,
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
             kept=self.kept,
             damaged=len(self.damages),
         )
-
-
-class Spent(NamedTuple):
-    """What was spent on outcomes that were forgotten or never recorded."""
-
-    rows: int
-    attempts: int
-    retries: int
-    input_tokens: int
-    output_tokens: int
 
 
 def count(connection: sqlite3.Connection) -> Totals:
@@ -155,14 +157,14 @@ def count(connection: sqlite3.Connection) -> Totals:
     )
     if (rows, found) != (row_count, index_sum):
         raise ValueError("rows are missing")
-    spent = _sums(
+    spent_rows, *spent = _sums(
         connection,
         "SELECT count(*), total(attempts), total(retries), total(input_tokens),"
         " total(output_tokens) FROM spent",
     )
-    rows_repeated, calls_repeated = _sums(
+    (calls_repeated,) = _sums(
         connection,
-        "SELECT count(*), total(spent.attempts) FROM spent CROSS JOIN rows"
+        "SELECT total(spent.attempts) FROM spent CROSS JOIN rows"
         " ON rows.idx = spent.idx WHERE rows.attempts > 0",
     )
     failures = connection.execute(
@@ -173,18 +175,27 @@ def count(connection: sqlite3.Connection) -> Totals:
         index_sum=index_sum,
         failed=Counter({ErrorKind(kind): number for kind, number in failures}),
         shared=shared,
-        attempts=attempts,
-        retries=retries,
-        input_tokens=inputs,
-        output_tokens=outputs,
+        attempts=attempts + spent[0],
+        retries=retries + spent[1],
+        input_tokens=inputs + spent[2],
+        output_tokens=outputs + spent[3],
         highest=highest,
-        spent=Spent(*spent),
-        rows_repeated=rows_repeated,
+        spent_rows=spent_rows,
         calls_repeated=calls_repeated,
         in_flight=sum(in_flight_calls(in_flight).values()),
         kept=0 if last is None else int(last[0]),
         damages=tuple(notes(connection, DAMAGE)),
     )
+
+
+def notes(connection: sqlite3.Connection, name: str) -> list[str]:
+    """What was noted under a name, oldest first."""
+    if not connection.execute("PRAGMA table_info(notes)").fetchall():
+        return []
+    found = connection.execute(
+        "SELECT value FROM notes WHERE name = ? ORDER BY rowid", (name,)
+    )
+    return [value for (value,) in found]
 
 
 def in_flight_blob(calls: Mapping[int, int]) -> bytes:

@@ -95,6 +95,7 @@ class Files:
         digests: Prompts seen, for finding equal ones; rebuilt by every run.
         lock: Held by the run that writes.
         gone: The database while the ledger is being removed.
+        wal: The database's own log: there while a run is on, or after it was killed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -106,13 +107,8 @@ class Files:
         self._segment = f"{main.name}-log-"
         self._new = main.with_name(f"{main.name}-new")
         self.gone = main.with_name(f"{main.name}-gone")
-        self._wal = main.with_name(f"{main.name}-wal")
+        self.wal = main.with_name(f"{main.name}-wal")
         self._shm = main.with_name(f"{main.name}-shm")
-
-    @property
-    def has_wal(self) -> bool:
-        """Whether the database's own log is there: a run is on, or was killed."""
-        return self._wal.exists()
 
     def segment(self, number: int) -> Path:
         """A part of the log."""
@@ -177,18 +173,9 @@ class Files:
         )
         return StoreDamagedError(message, path=str(self.main))
 
-    def size_bytes(self) -> int:
-        """Size of all files together."""
-        size = 0
-        segments = map(self.segment, self.segments())
-        for path in (self.main, self._wal, self.rows, self.digests, *segments):
-            with suppress(OSError):
-                size += path.stat().st_size
-        return size
-
     def _remove_parts(self) -> None:
         segments = map(self.segment, self.segments())
-        for path in (self.rows, self.digests, self._wal, self._shm, *segments):
+        for path in (self.rows, self.digests, self.wal, self._shm, *segments):
             path.unlink(missing_ok=True)
 
 
@@ -218,7 +205,7 @@ def connect_to_look(files: Files) -> sqlite3.Connection:
     """
     # Only a connection that may write takes SQLite's own log away again on closing;
     # where there is one already, after a crash, everything stays as it is.
-    connection = connect(files.main, writes=not files.has_wal)
+    connection = connect(files.main, writes=not files.wal.exists())
     connection.execute("PRAGMA query_only = ON")
     return connection
 

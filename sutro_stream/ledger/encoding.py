@@ -67,9 +67,9 @@ def encode(outcome: Outcome) -> bytes:
     )
 
 
-def encode_shared(shared: Shared) -> bytes:
-    """The body of a row that shares an outcome."""
-    return orjson.dumps((shared.attempts, shared.leader))
+def encode_shared(attempts: int, leader: int) -> bytes:
+    """The body of a row that shares the outcome of another one, its leader."""
+    return orjson.dumps((attempts, leader))
 
 
 def decode(body: bytes) -> Outcome | Shared:
@@ -138,13 +138,8 @@ def _decoded_answer(fields: list[Any]) -> Answer:
 
 def _decoded_logprob(fields: list[Any]) -> TokenLogprob:
     token, logprob, alternatives = fields
-    return TokenLogprob(
-        token=token,
-        logprob=_logarithm(logprob),
-        alternatives=tuple(
-            (other, _logarithm(number)) for other, number in alternatives
-        ),
-    )
+    others = tuple((other, _logarithm(number)) for other, number in alternatives)
+    return TokenLogprob(token=token, logprob=_logarithm(logprob), alternatives=others)
 
 
 def _logarithm(number: float | None) -> float:

@@ -11,7 +11,6 @@ from pathlib import Path
 import pyarrow as pa
 
 from sutro_stream.errors import StoreError
-from sutro_stream.flow.outcome_store import KnownRow
 from sutro_stream.ledger.database import (
     Files,
     connect,
@@ -19,14 +18,12 @@ from sutro_stream.ledger.database import (
     store_errors,
     transaction,
 )
-from sutro_stream.ledger.reading import read_rows
+from sutro_stream.ledger.reading import read_portions
 from sutro_stream.ledger.salvage import drop_unreadable, salvage
 from sutro_stream.ledger.spool import Spool, listed_frames
 from sutro_stream.values.layout import Shape
 from sutro_stream.values.outcomes import OutcomeBatch
 
-_CHUNK_ROWS = 1_024
-_CHUNK_BYTES = 8 << 20
 _ADDED = ("output", "error")
 _INDEX = "row_index"
 
@@ -86,34 +83,17 @@ class Export:
     def _rows(
         self, start: int, stop: int, records: pa.RecordBatch | None
     ) -> Iterator[pa.RecordBatch]:
-        at = start
-        while at < stop:
-            (following,) = self._copy.execute(
-                "SELECT min(idx) FROM rows WHERE idx >= ? AND idx < ?", (at, stop)
-            ).fetchone()
-            if following is None:
-                return
-            known = read_rows(
-                self._copy,
-                following,
-                min(following + _CHUNK_ROWS, stop),
-                max_bytes=_CHUNK_BYTES,
-            )
-            at = max(known) + 1
-            yield self._table(known, start, records)
-
-    def _table(
-        self, known: dict[int, KnownRow], start: int, records: pa.RecordBatch | None
-    ) -> pa.RecordBatch:
-        if records is None:
-            columns = [pa.nulls(len(known), field.type) for field in self._inputs]
-        else:
-            columns = records.take(pa.array([row - start for row in known])).columns
-        if self._has_index:
-            columns = [pa.array(known, pa.int64()), *columns]
-        rows = pa.record_batch(columns, schema=self._kept)
-        outcomes = [row.outcome for row in known.values()]
-        return self._layout.answered(rows, outcomes)
+        for known in read_portions(self._copy, start, stop):
+            if records is None:
+                columns = [pa.nulls(len(known), field.type) for field in self._inputs]
+            else:
+                places = pa.array([row - start for row in known])
+                columns = records.take(places).columns
+            if self._has_index:
+                columns = [pa.array(known, pa.int64()), *columns]
+            rows = pa.record_batch(columns, schema=self._kept)
+            outcomes = [row.outcome for row in known.values()]
+            yield self._layout.answered(rows, outcomes)
 
 
 @contextmanager

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
 from sutro_stream.errors import ConfigurationError, SourceError, StoreError
-from sutro_stream.ledger.additions import OUTPUT, notes
-from sutro_stream.ledger.counting import Totals, count, in_flight_calls
+from sutro_stream.ledger.counting import (
+    OUTPUT,
+    LedgerStatistics,
+    Totals,
+    count,
+    in_flight_calls,
+    notes,
+)
 from sutro_stream.ledger.database import (
     Files,
     connect,
@@ -23,7 +30,7 @@ from sutro_stream.ledger.database import (
 from sutro_stream.ledger.lock import is_locked
 from sutro_stream.ledger.opening import work_of
 from sutro_stream.ledger.output import Cells, output_reader
-from sutro_stream.ledger.reading import read_rows
+from sutro_stream.ledger.reading import read_portions
 from sutro_stream.ledger.segments import (
     Chunk,
     damage,
@@ -31,13 +38,50 @@ from sutro_stream.ledger.segments import (
     read_segment,
     spent_before,
 )
-from sutro_stream.ledger.summary import LedgerRun, LedgerSummary
 from sutro_stream.values.file_identity import file_identity
 from sutro_stream.values.outcomes import Outcome
 
-_CHUNK_ROWS = 1_024
-_CHUNK_BYTES = 8 << 20
 _MAX_LINES = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRun:
+    """One opening of a ledger.
+
+    Attributes:
+        opened_at: When it was opened, in UTC.
+        closed_at: When it was left, `None` if it was killed or is still writing.
+        mode: How it was opened, as in `OpenMode`.
+        kept: Rows that had an outcome then.
+    """
+
+    opened_at: datetime
+    closed_at: datetime | None
+    mode: str
+    kept: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerSummary:
+    """A ledger as it lies on the disk.
+
+    Attributes:
+        parts: The work it is bound to.
+        statistics: Its counters.
+        runs: Its openings, oldest first.
+        spooled_rows: Input rows kept for the output.
+        is_finished: Whether the output is complete and in place.
+        is_writing: Whether a run has it open at the moment.
+        damages: Where what was written could not be read any more, for people.
+    """
+
+    parts: Mapping[str, str]
+    statistics: LedgerStatistics
+    runs: tuple[LedgerRun, ...]
+    spooled_rows: int
+    is_finished: bool
+    is_writing: bool
+    damages: tuple[str, ...] = ()
 
 
 def inspect(path: Path) -> LedgerSummary:
@@ -69,7 +113,6 @@ def inspect(path: Path) -> LedgerSummary:
             spooled_rows=spooled_rows,
             is_finished=_is_finished(connection),
             is_writing=is_writing,
-            size_bytes=files.size_bytes(),
             damages=totals.damages,
         )
 
@@ -116,16 +159,14 @@ def verify(path: Path, output: Path) -> list[str]:
     """
     read = output_reader(output)
     files = Files(path)
-    problems = _Problems()
     with closing(connect_to_look(files)) as connection:
         with store_errors(files.main):
             connection.execute("BEGIN")
-        try:
-            with closing(read()) as cells:
-                _compare(_recorded(connection, files.main), cells, problems)
-        except SourceError as error:
-            problems.add(str(error))
-    return problems.lines
+        with closing(read()) as cells:
+            problems = _problems(_recorded(connection, files.main), cells)
+            lines = [*islice(problems, _MAX_LINES)]
+            left_out = sum(1 for _ in problems)
+    return [*lines, f"and {left_out} more"] if left_out else lines
 
 
 def open_segments(files: Files, stack: ExitStack) -> list[tuple[int, IO[bytes]]]:
@@ -148,12 +189,8 @@ def read_left(
 ) -> Iterator[Chunk]:
     """What the log has that the database has not, whose last segment is `last`.
 
-    Args:
-        files: The ledger's.
-        segments: Those opened.
-        last: `None` where that cannot be known.
-        is_writing: Whether a run adds to the log meanwhile.
-        damages: Gets a text for each damaged part.
+    That is `None` where it cannot be known. With `is_writing`, a run adds to the log
+    meanwhile. `damages` gets a text for each damaged part.
     """
     for number, file in segments:
         if last is not None:
@@ -209,45 +246,34 @@ def _with_log(
     return totals, spooled
 
 
-@dataclass(slots=True)
-class _Problems:
-    lines: list[str] = field(default_factory=list)
-    left_out: int = 0
-
-    def add(self, line: str) -> None:
-        if len(self.lines) < _MAX_LINES:
-            self.lines.append(line)
-            return
-        if self.left_out:
-            self.lines.pop()
-        self.left_out += 1
-        self.lines.append(f"and {self.left_out} more")
-
-
-def _compare(
-    recorded: Iterator[tuple[int, Outcome]], found: Iterator[Cells], problems: _Problems
-) -> None:
+def _problems(
+    recorded: Iterator[tuple[int, Outcome]], found: Iterator[Cells]
+) -> Iterator[str]:
     rows = outcomes = 0
     pending = next(recorded, None)
-    for rows, cells in enumerate(found, 1):
-        if pending is None:
-            continue
-        index, outcome = pending
-        if index > rows - 1:
-            problems.add(f"row {rows - 1}: has no outcome in the ledger")
-            continue
-        text = None if outcome.answer is None else outcome.answer.text
-        error = None if outcome.error is None else str(outcome.error)
-        if cells[0] != text:
-            problems.add(f"row {index}: the output is not the recorded answer")
-        if cells[1] != error:
-            problems.add(f"row {index}: the error is not the recorded one")
-        outcomes += 1
-        pending = next(recorded, None)
+    try:
+        for rows, cells in enumerate(found, 1):
+            if pending is None:
+                continue
+            index, outcome = pending
+            if index > rows - 1:
+                yield f"row {rows - 1}: has no outcome in the ledger"
+                continue
+            text = None if outcome.answer is None else outcome.answer.text
+            error = None if outcome.error is None else str(outcome.error)
+            if cells[0] != text:
+                yield f"row {index}: the output is not the recorded answer"
+            if cells[1] != error:
+                yield f"row {index}: the error is not the recorded one"
+            outcomes += 1
+            pending = next(recorded, None)
+    except SourceError as error:
+        yield str(error)
+        return
     if pending is not None:
         outcomes += 1 + sum(1 for _ in recorded)
     if rows != outcomes:
-        problems.add(f"the file has {rows} rows, the ledger {outcomes}")
+        yield f"the file has {rows} rows, the ledger {outcomes}"
 
 
 def _recorded(
@@ -255,29 +281,23 @@ def _recorded(
 ) -> Iterator[tuple[int, Outcome]]:
     """Every row that has an outcome, in order; few are in memory at once."""
     with store_errors(path):
-        (last,) = connection.execute("SELECT max(idx) FROM rows").fetchone()
-        at = 0
-        while last is not None and at <= last:
-            rows = read_rows(connection, at, at + _CHUNK_ROWS, max_bytes=_CHUNK_BYTES)
-            for index, row in rows.items():
-                yield index, row.outcome
-            # What a limit in bytes cut off is read next.
-            at = max(rows) + 1 if rows else at + _CHUNK_ROWS
+        (stop,) = connection.execute("SELECT max(idx) + 1 FROM rows").fetchone()
+        for known in read_portions(connection, 0, stop or 0):
+            yield from ((index, row.outcome) for index, row in known.items())
 
 
 def _runs(connection: sqlite3.Connection) -> tuple[LedgerRun, ...]:
     found = connection.execute(
-        "SELECT opened_at, closed_at, version, mode, kept FROM runs ORDER BY id"
+        "SELECT opened_at, closed_at, mode, kept FROM runs ORDER BY id"
     )
     return tuple(
         LedgerRun(
             opened_at=datetime.fromisoformat(opened_at),
             closed_at=None if closed_at is None else datetime.fromisoformat(closed_at),
-            version=version,
             mode=mode,
             kept=kept_rows,
         )
-        for opened_at, closed_at, version, mode, kept_rows in found
+        for opened_at, closed_at, mode, kept_rows in found
     )
 
 

@@ -13,8 +13,13 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 
-from sutro_stream.ledger.additions import DAMAGE, OUTPUT
-from sutro_stream.ledger.counting import count, in_flight_blob, in_flight_calls
+from sutro_stream.ledger.counting import (
+    DAMAGE,
+    OUTPUT,
+    count,
+    in_flight_blob,
+    in_flight_calls,
+)
 from sutro_stream.ledger.database import Files, store_errors, transaction
 from sutro_stream.ledger.identity import WorkIdentity
 from sutro_stream.ledger.opening import OpenMode, begin_run, now
@@ -35,17 +40,15 @@ class Journal:
 
     Concurrency: blocking; calls from several threads take turns.
 
+    Every method but `close` raises `StoreError` where the database is damaged or cannot
+    be written; a segment that could not be taken over stays.
+
     Attributes:
         totals: What is in the database; never changes, but is replaced.
         last_segment: Number of the last segment that was taken over.
     """
 
     def __init__(self, connection: sqlite3.Connection, files: Files) -> None:
-        """Find out what the database holds.
-
-        Raises:
-            StoreError: It is damaged.
-        """
         self._connection = connection
         self._files = files
         self._running = threading.Lock()
@@ -76,9 +79,6 @@ class Journal:
         """Take over a segment of the log and remove it; others go before it.
 
         `is_own` and `is_last` are those of `read_segment`.
-
-        Raises:
-            StoreError: It could not be taken over, and stays.
         """
         with self._running, store_errors(self._files.main):
             if self._is_closed:
@@ -90,20 +90,12 @@ class Journal:
             self._files.segment(number).unlink(missing_ok=True)
 
     def finish(self) -> None:
-        """Note that the output is complete and in place.
-
-        Raises:
-            StoreError: It could not be written.
-        """
+        """Note that the output is complete and in place."""
         with self._running, store_errors(self._files.main):
             self._note("finished_at")
 
     def note_output(self, identity: str) -> None:
-        """Note which file is about to be put in place as the output.
-
-        Raises:
-            StoreError: It could not be written.
-        """
+        """Note which file is about to be put in place as the output."""
         with (
             self._running,
             store_errors(self._files.main),
@@ -142,7 +134,7 @@ class Journal:
                 enlist(self._connection, chunk.frames)
                 insert_many(self._connection, "INSERT INTO rows", [*new.values()])
                 spent = {}
-                if totals.spent.rows:
+                if totals.spent_rows:
                     spent = spent_before(self._connection, new)
                 totals.add([*new.values()], spent)
             self._connection.execute(

@@ -9,9 +9,8 @@ next run; those without are seen again anyway.
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from sutro_stream.ledger.database import store_errors, unusable
@@ -26,63 +25,61 @@ _REBUILT_ROWS = 50_000
 class Leaders:
     """The prompts seen so far.
 
-    Concurrency: blocking; calls from several threads take turns.
+    Concurrency: blocking; one thread at a time.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._running = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._closed = False
 
     def of(
         self,
+        recorded: sqlite3.Connection,
         first_index: int,
         digests: Sequence[int | None],
-        recorded: sqlite3.Connection,
     ) -> list[int]:
         """See `Ledger.leaders`; the rows of the ledger `recorded` are entered first."""
-        with self._step():
-            connection = self._connection or self._create(recorded)
-            unique = {digest for digest in digests if digest is not None}
-            known = dict(_found(connection, sorted(unique)))
-            fresh: dict[int, int] = {}
-            leaders: list[int] = []
-            for index, digest in enumerate(digests, first_index):
-                if digest is None:
-                    leaders.append(index)
-                    continue
-                leader = known.get(digest)
-                if leader is None or leader > index:
-                    leader = known[digest] = fresh[digest] = index
-                leaders.append(leader)
-            _enter(connection, sorted(fresh.items()))
-            return leaders
-
-    def close(self) -> None:
-        """Throw the digests away."""
-        with self._running:
-            self._discard()
-
-    @contextmanager
-    def _step(self) -> Iterator[None]:
-        """One call at a time, none after a failed one: there is no going back."""
-        with self._running, store_errors(self._path):
+        with store_errors(self._path):
             if self._closed:
                 raise unusable(self._path, "it is closed")
             try:
-                yield
+                return self._of(recorded, first_index, digests)
             except BaseException:
-                self._discard()
+                # Nothing can be taken back.
+                self.close()
                 raise
 
-    def _discard(self) -> None:
+    def close(self) -> None:
+        """Throw the digests away."""
         self._closed = True
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
         with suppress(OSError):
             self._path.unlink(missing_ok=True)
+
+    def _of(
+        self,
+        recorded: sqlite3.Connection,
+        first_index: int,
+        digests: Sequence[int | None],
+    ) -> list[int]:
+        connection = self._connection or self._create(recorded)
+        unique = {digest for digest in digests if digest is not None}
+        known = dict(_found(connection, sorted(unique)))
+        fresh: dict[int, int] = {}
+        leaders: list[int] = []
+        for index, digest in enumerate(digests, first_index):
+            if digest is None:
+                leaders.append(index)
+                continue
+            leader = known.get(digest)
+            if leader is None or leader > index:
+                leader = known[digest] = fresh[digest] = index
+            leaders.append(leader)
+        _enter(connection, sorted(fresh.items()))
+        return leaders
 
     def _create(self, recorded: sqlite3.Connection) -> sqlite3.Connection:
         self._path.unlink(missing_ok=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sutro_stream.errors import StoreInUseError
@@ -33,70 +34,59 @@ else:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
 
 
-class Lock:
-    """An exclusive lock on a file that exists for this only.
+@contextmanager
+def locked(path: Path, *, ledger: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a file that exists for this only.
 
     The system lets go of it when the process ends in any way, so nothing has to be
     cleared up after a crash. It is no lock on the ledger itself, since closing any
     descriptor of a database file drops what SQLite has locked there.
+
+    Raises:
+        StoreInUseError: Somebody else has it.
+        StoreError: The file cannot be made.
     """
-
-    def __init__(self, path: Path, *, ledger: Path) -> None:
-        self._path = path
-        self._ledger = ledger
-        self._descriptor: int | None = None
-
-    def acquire(self) -> None:
-        """Take the lock.
-
-        Raises:
-            StoreInUseError: Somebody else has it.
-            StoreError: The file cannot be made.
-        """
-        for remaining in reversed(range(_TRIES)):
-            with store_errors(self._ledger):
-                descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
-            try:
-                _try_lock(descriptor, shared=False)
-                taken = _is_at(self._path, descriptor)
-            except OSError:
-                taken = False
-            if taken:
-                self._descriptor = descriptor
-                with suppress(OSError):
-                    os.ftruncate(descriptor, 0)
-                    os.lseek(descriptor, 0, os.SEEK_SET)
-                    os.write(descriptor, b"%d\n" % os.getpid())
-                return
-            os.close(descriptor)
-            if remaining:
-                time.sleep(_PAUSE_S)
-        raise self._refused()
-
-    def release(self) -> None:
-        """Let go of the lock and remove its file; does nothing without it."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is None:
-            return
+    descriptor = _acquired(path, ledger)
+    try:
+        yield
+    finally:
         # Removed while it is held: whoever opened this file before will notice
         # that it is no longer the one in place.
         with suppress(OSError):
-            self._path.unlink()
+            path.unlink()
         os.close(descriptor)
         if sys.platform == "win32":
             with suppress(OSError):
-                self._path.unlink()
+                path.unlink()
 
-    def _refused(self) -> StoreInUseError:
+
+def _acquired(path: Path, ledger: Path) -> int:
+    for remaining in reversed(range(_TRIES)):
+        with store_errors(ledger):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            holder = f"process {int(self._path.read_text(encoding='ascii'))}"
-        except (OSError, ValueError):
-            holder = "another process"
-        message = (
-            f"another run is writing to the ledger {self._ledger} ({holder}); "
-            "wait for it to end, or choose another output"
-        )
-        return StoreInUseError(message, path=str(self._ledger))
+            _try_lock(descriptor, shared=False)
+            taken = _is_at(path, descriptor)
+        except OSError:
+            taken = False
+        if taken:
+            with suppress(OSError):
+                os.ftruncate(descriptor, 0)
+                os.lseek(descriptor, 0, os.SEEK_SET)
+                os.write(descriptor, b"%d\n" % os.getpid())
+            return descriptor
+        os.close(descriptor)
+        if remaining:
+            time.sleep(_PAUSE_S)
+    try:
+        holder = f"process {int(path.read_text(encoding='ascii'))}"
+    except (OSError, ValueError):
+        holder = "another process"
+    message = (
+        f"another run is writing to the ledger {ledger} ({holder}); "
+        "wait for it to end, or choose another output"
+    )
+    raise StoreInUseError(message, path=str(ledger))
 
 
 def is_locked(path: Path) -> bool:

@@ -22,7 +22,7 @@ from zlib import crc32
 from sutro_stream.errors import StoreError
 from sutro_stream.ledger.appending import AppendedFile
 from sutro_stream.ledger.database import Files, unusable
-from sutro_stream.ledger.encoding import Shared, checksum, encode, encode_shared
+from sutro_stream.ledger.encoding import checksum, encode, encode_shared
 from sutro_stream.ledger.spool import Frame
 from sutro_stream.values.outcomes import Outcome
 
@@ -43,6 +43,9 @@ class Log:
     """The segment being written.
 
     Concurrency: one event loop; nothing waits. Writing goes to the system's cache.
+
+    Every method but `refuse` and `close` raises `StoreError` when something cannot be
+    written, could not be before, or the log is closed.
 
     Attributes:
         number: Of the segment; those before it are complete.
@@ -65,11 +68,7 @@ class Log:
         return self._file.size >= SEGMENT_BYTES
 
     def check(self) -> None:
-        """Raise when nothing can be recorded any more.
-
-        Raises:
-            StoreError: Recording failed before, or the log is closed.
-        """
+        """Raise when nothing can be recorded any more."""
         error = self._refusal
         if error is not None:
             # One object raised in many tasks would collect all their tracebacks.
@@ -82,11 +81,7 @@ class Log:
     def record(
         self, index: int, digest: int, outcome: Outcome, leader: int | None
     ) -> None:
-        """Append a row's outcome.
-
-        Raises:
-            StoreError: It could not be written.
-        """
+        """Append a row's outcome."""
         if self._refusal is not None:
             self.check()
         error = outcome.error
@@ -94,8 +89,7 @@ class Log:
         input_tokens = output_tokens = 0
         try:
             if leader is not None:
-                shared = Shared(leader=leader, attempts=outcome.attempts)
-                body = encode_shared(shared)
+                body = encode_shared(outcome.attempts, leader)
             else:
                 body = encode(outcome)
                 answer = outcome.answer

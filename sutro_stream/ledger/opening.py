@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 
 from sutro_stream.errors import WorkChangedError
-from sutro_stream.ledger.additions import upgrade
 from sutro_stream.ledger.counting import Totals, count, in_flight_calls
 from sutro_stream.ledger.database import (
     Files,
@@ -21,8 +21,24 @@ from sutro_stream.ledger.database import (
     transaction,
 )
 from sutro_stream.ledger.identity import WorkIdentity
+from sutro_stream.ledger.lock import locked
 from sutro_stream.values.outcomes import TRANSPORT_FAILURES, ErrorKind
 from sutro_stream.version import __version__
+
+# What ledgers have beside outcomes; those of earlier versions get it when opened.
+_LATER_TABLES = """
+CREATE TABLE IF NOT EXISTS notes (        -- of damage, and of the output
+    name TEXT NOT NULL,
+    value TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS reusable (     -- answers of rows of another input
+    digest INTEGER NOT NULL,
+    idx INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,
+    body BLOB NOT NULL
+);
+CREATE UNIQUE INDEX IF NOT EXISTS reusable_prompts ON reusable (digest, idx);
+"""
 
 
 class OpenMode(StrEnum):
@@ -63,7 +79,8 @@ def open_database(
         with store_errors(files.main):
             _check_work(connection, files, work, mode)
             with transaction(connection):
-                upgrade(connection)
+                for statement in _LATER_TABLES.strip().split(";\n"):
+                    connection.execute(statement)
     except BaseException:
         connection.close()
         raise
@@ -97,6 +114,18 @@ def begin_run(
         (now(), __version__, mode, kept),
     )
     return count(connection) if is_changed else replace(totals, kept=kept)
+
+
+def sweep(path: Path) -> None:
+    """Remove a ledger, all of it, or what a killed process has left of it. Blocking.
+
+    Raises:
+        StoreInUseError: A run has it open.
+        StoreError: Something cannot be removed.
+    """
+    files = Files(path)
+    with locked(files.lock, ledger=files.main):
+        files.remove()
 
 
 def work_of(connection: sqlite3.Connection) -> WorkIdentity:

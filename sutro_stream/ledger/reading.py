@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -15,6 +15,8 @@ from sutro_stream.ledger.statements import numbers
 from sutro_stream.values.outcomes import Outcome
 
 _MAX_VARIABLES = 500
+_PORTION_ROWS = 1_024
+_PORTION_BYTES = 8 << 20
 
 
 class _Head(NamedTuple):
@@ -58,6 +60,23 @@ def read_rows(
             outcome = _shared(outcome, head, *leaders[outcome.leader])  # noqa: PLW2901
         known[head.row] = KnownRow(digest=head.digest, outcome=outcome)
     return known
+
+
+def read_portions(
+    connection: sqlite3.Connection, start: int, stop: int
+) -> Iterator[dict[int, KnownRow]]:
+    """Outcomes of the rows from `start` up to `stop`, about a thousand at a time.
+
+    Raises:
+        ValueError: Something is not what was written.
+    """
+    query = "SELECT min(idx) FROM rows WHERE idx >= ? AND idx < ?"
+    while (at := connection.execute(query, (start, stop)).fetchone()[0]) is not None:
+        portion = min(at + _PORTION_ROWS, stop)
+        known = read_rows(connection, at, portion, max_bytes=_PORTION_BYTES)
+        yield known
+        # What a limit in bytes cut off is read next.
+        start = max(known) + 1
 
 
 def _heads(

@@ -26,11 +26,8 @@ _MOST_ROWS = 1 << 40
 def salvage(files: Files, copy: sqlite3.Connection) -> list[str]:
     """Copy outcomes, and where input rows lie, as far as they are what was written.
 
-    Blocking; changes nothing in the ledger, and can be done beside a writing run.
-
-    Args:
-        files: The ledger's, of which any may be missing.
-        copy: To an empty ledger.
+    Blocking; changes nothing in the ledger, and can be done beside a writing run. Any
+    of its files may be missing; `copy` is an empty ledger.
 
     Returns:
         What could not be read, for people.
@@ -110,15 +107,15 @@ def _copy_database(
         enlist(copy, [*listed_frames(source)])
     except (sqlite3.Error, ValueError, TypeError) as error:
         damages.append(f"{files.main.name}: no list of input rows ({error})")
-    scan = _Scan(source)
-    rows, copied = scan.rows(_bound(source, copy, expected)), 0
+    lost: list[int] = []
+    rows, copied = _sound_rows(source, _bound(source, copy, expected), lost), 0
     while chunk := list(islice(rows, _CHUNK_ROWS)):
         insert_many(copy, "INSERT OR IGNORE INTO rows", chunk)
         copied += len(chunk)
-    lost = "some" if expected is None else f"{max(expected - copied, 0):,}"
-    told = f"{files.main.name}: {lost} of its outcomes"
-    if scan.first_lost is not None:
-        damages.append(f"{told} cannot be read, near row {scan.first_lost:,}")
+    count = "some" if expected is None else f"{max(expected - copied, 0):,}"
+    told = f"{files.main.name}: {count} of its outcomes"
+    if lost:
+        damages.append(f"{told} cannot be read, near row {lost[0]:,}")
     elif expected is not None and copied != expected:
         damages.append(f"{told} are missing")
     return last
@@ -135,46 +132,34 @@ def _bound(
     return max(end or 0, expected or 0) or _MOST_ROWS
 
 
-class _Scan:
-    """Rows of a table some of whose pages may be damaged.
+def _sound_rows(
+    source: sqlite3.Connection, bound: int, lost: list[int]
+) -> Iterator[Record]:
+    """Rows below an index that are what was written, about in order.
 
-    Attributes:
-        first_lost: About where anything could not be read first, `None` while all can.
+    Some pages may be damaged; `lost` gets about where something could not be read.
     """
-
-    def __init__(self, source: sqlite3.Connection) -> None:
-        self._source = source
-        self._failures = 0
-        self.first_lost: int | None = None
-
-    def rows(self, bound: int) -> Iterator[Record]:
-        """Those below an index that are what was written, about in order."""
-        spans = [range(bound)]
-        while spans and self._failures < _MOST_FAILURES:
-            span = spans.pop()
-            at = span.start
-            try:
-                for row in self._source.execute(
-                    "SELECT * FROM rows WHERE idx >= ? AND idx < ? ORDER BY idx",
-                    (span.start, span.stop),
-                ):
-                    at = row[0] + 1
-                    record = Record(*row)
-                    if _is_sound(record):
-                        yield record
-                    else:
-                        self._lose(record.row)
-            except sqlite3.Error:
-                self._lose(at)
-                # What lies behind the damage is found from its middle on.
-                middle = (at + span.stop) // 2
-                if middle > at:
-                    spans += [range(middle, span.stop), range(at, middle)]
-
-    def _lose(self, row: int) -> None:
-        self._failures += 1
-        if self.first_lost is None:
-            self.first_lost = row
+    spans = [range(bound)]
+    while spans and len(lost) < _MOST_FAILURES:
+        span = spans.pop()
+        at = span.start
+        try:
+            for row in source.execute(
+                "SELECT * FROM rows WHERE idx >= ? AND idx < ? ORDER BY idx",
+                (span.start, span.stop),
+            ):
+                at = row[0] + 1
+                record = Record(*row)
+                if _is_sound(record):
+                    yield record
+                else:
+                    lost.append(record.row)
+        except sqlite3.Error:
+            lost.append(at)
+            # What lies behind the damage is found from its middle on.
+            middle = (at + span.stop) // 2
+            if middle > at:
+                spans += [range(middle, span.stop), range(at, middle)]
 
 
 def _is_sound(record: Record) -> bool:

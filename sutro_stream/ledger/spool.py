@@ -24,14 +24,9 @@ _MASK = 0xFFFF_FFFF
 
 
 class Frame(NamedTuple):
-    """Where some rows lie, in the order of its columns in the database.
+    """Where some rows lie in the file, in the order of its columns in the database.
 
-    Attributes:
-        first_index: Index of the first of them.
-        rows: How many they are.
-        position: Of the first byte in the file.
-        length: In bytes.
-        checksum: Of these bytes and the index.
+    The checksum is of their bytes and the index of the first.
     """
 
     first_index: int
@@ -56,10 +51,7 @@ class Spool:
         self._schema: pa.Schema | None = None
 
     def open(self, frames: sqlite3.Connection) -> int:
-        """Open the file and forget frames of which it holds less than all.
-
-        Args:
-            frames: Where the frames are listed; changed in place.
+        """Open the file and forget `frames` of which it holds less than all.
 
         Returns:
             Rows kept: those before a frame that is missing.
@@ -74,7 +66,7 @@ class Spool:
         first = frames.execute("SELECT * FROM frames WHERE first_index = 0").fetchone()
         if first is not None:
             with suppress(StoreError):
-                self._schema = self._read(Frame(*first)).schema
+                self._schema = self.read(Frame(*first)).schema
         return rows
 
     def open_to_read(self) -> None:
@@ -106,8 +98,11 @@ class Spool:
                 )
                 raise StoreError(message, path=str(self._path))
             data = _encoded(records)
+            descriptor, rest = self._opened(), memoryview(data)
             try:
-                self._write(data)
+                os.lseek(descriptor, self._position, os.SEEK_SET)
+                while rest:
+                    rest = rest[os.write(descriptor, rest) :]
             except OSError as error:
                 reason = (error.strerror or str(error)).lower()
                 message = f"cannot write input rows to {self._path}: {reason}"
@@ -128,8 +123,25 @@ class Spool:
         Raises:
             StoreDamagedError: They are not what was written.
         """
+        parts: list[bytes] = []
+        missing = frame.length
         with self._running:
-            return self._read(frame)
+            descriptor = self._opened()
+            try:
+                os.lseek(descriptor, frame.position, os.SEEK_SET)
+                while missing > 0 and (part := os.read(descriptor, missing)):
+                    parts.append(part)
+                    missing -= len(part)
+            except OSError as error:
+                raise self._damaged() from error
+        data = b"".join(parts)
+        if missing or zlib.crc32(data, frame.first_index & _MASK) != frame.checksum:
+            raise self._damaged()
+        with pa.ipc.open_stream(data) as stream:
+            records: pa.RecordBatch = stream.read_next_batch()
+        if records.num_rows != frame.rows:
+            raise self._damaged()
+        return records
 
     def close(self) -> None:
         """Close the file; waits for what another thread is doing."""
@@ -142,34 +154,6 @@ class Spool:
         if self._descriptor is None:
             raise StoreError(f"{self._path} is closed", path=str(self._path))
         return self._descriptor
-
-    def _write(self, data: pa.Buffer) -> None:
-        descriptor = self._opened()
-        rest, position = memoryview(data), self._position
-        os.lseek(descriptor, position, os.SEEK_SET)
-        while rest:
-            written = os.write(descriptor, rest)
-            rest = rest[written:]
-
-    def _read(self, frame: Frame) -> pa.RecordBatch:
-        descriptor = self._opened()
-        parts: list[bytes] = []
-        missing = frame.length
-        try:
-            os.lseek(descriptor, frame.position, os.SEEK_SET)
-            while missing > 0 and (part := os.read(descriptor, missing)):
-                parts.append(part)
-                missing -= len(part)
-        except OSError as error:
-            raise self._damaged() from error
-        data = b"".join(parts)
-        if missing or zlib.crc32(data, frame.first_index & _MASK) != frame.checksum:
-            raise self._damaged()
-        with pa.ipc.open_stream(data) as stream:
-            records: pa.RecordBatch = stream.read_next_batch()
-        if records.num_rows != frame.rows:
-            raise self._damaged()
-        return records
 
     def _damaged(self) -> StoreDamagedError:
         message = (

@@ -15,10 +15,9 @@ from sutro_stream.engines.hedging import Hedge
 from sutro_stream.errors import ConfigurationError
 from sutro_stream.flow.retry import RetryPolicy
 from sutro_stream.pipeline.infer import Concurrency, Infer
-from sutro_stream.pipeline.limiting import Limit
 from sutro_stream.pipeline.limits import Limits
-from sutro_stream.pipeline.mapping import BatchFunction, MapBatches
 from sutro_stream.pipeline.pipeline import Pipeline
+from sutro_stream.pipeline.row_stages import BatchFunction, Limit, MapBatches
 from sutro_stream.pipeline.submit import PATIENCE, Submit
 from sutro_stream.rendering.columns import Prompts
 from sutro_stream.rendering.function import Render
@@ -219,13 +218,10 @@ def _instructions(
     sampling_params: Mapping[str, Any] | None,
     model: str | None,
 ) -> Instructions:
-    schema = None
-    if json_schema is not None:
-        schema = OutputSchema.parse(json_schema, what="json_schema")
     return Instructions(
         model=model,
         system_prompt=system_prompt,
-        schema=schema,
+        schema=_schema(json_schema, what="json_schema"),
         sampling=SamplingParams.parse(sampling_params or {}),
     )
 
@@ -341,9 +337,6 @@ def submit(  # noqa: PLR0913 - the stage's whole configuration
         ConfigurationError: A number is out of range, or a sampling parameter or the
             schema is not valid.
     """
-    schema = None
-    if output_schema is not None:
-        schema = OutputSchema.parse(output_schema, what="output_schema")
     return Submit(
         deployment=deployment,
         model=model,
@@ -355,7 +348,7 @@ def submit(  # noqa: PLR0913 - the stage's whole configuration
         sampling=SamplingParams.parse(sampling_params or {}),
         send_instructions=send_instructions,
         columns=_tuple(columns),
-        output_schema=schema,
+        output_schema=_schema(output_schema, what="output_schema"),
         seed_per_row=seed_per_row,
         truncate_rows=truncate_rows,
         name=name,
@@ -401,6 +394,10 @@ def write_jsonl(
 ) -> JsonlSink:
     """Write results as JSON, one object a line; see `write_parquet`."""
     return JsonlSink(Path(path), columns=_tuple(columns))
+
+
+def _schema(definition: Mapping[str, Any] | None, *, what: str) -> OutputSchema | None:
+    return None if definition is None else OutputSchema.parse(definition, what=what)
 
 
 def _tuple(names: Sequence[str] | None) -> tuple[str, ...] | None:

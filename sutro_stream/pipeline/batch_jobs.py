@@ -62,31 +62,21 @@ class BatchAnswers:
         return isinstance(self.outputs, Outputs) and self.outputs.is_kept
 
 
+@dataclass(slots=True, kw_only=True)
 class BatchJobs:
     """Makes jobs of batches, and gets their answers.
 
     Concurrency: one event loop; as many batches at once as there are slots.
     """
 
-    def __init__(
-        self,
-        deployment: Deployment,
-        submission: Submission,
-        sent: SentJobs,
-        results: KeptResults,
-        *,
-        concurrency: int,
-        poll_s: float,
-        meter: Meter,
-    ) -> None:
-        self._deployment = deployment
-        self._submission = submission
-        self._sent = sent
-        self._results = results
-        self._slots = anyio.Semaphore(concurrency)
-        self._poll_s = poll_s
-        self._meter = meter
-        self._has_accepted = False
+    deployment: Deployment
+    submission: Submission
+    sent: SentJobs
+    results: KeptResults
+    slots: anyio.Semaphore
+    poll_s: float
+    meter: Meter
+    has_accepted: bool = False
 
     @asynccontextmanager
     async def answers(
@@ -102,7 +92,7 @@ class BatchJobs:
             StoreError: What was sent cannot be noted.
         """
         async with AsyncExitStack() as stack:
-            async with self._slots:
+            async with self.slots:
                 found = await self._found(stack, job_batch, wanted)
             yield found
 
@@ -110,9 +100,9 @@ class BatchJobs:
         """Nothing more is expected of a batch's job, as when all is recorded."""
         first_index = job_batch.first_index
         # First the results, which mean nothing to another job of the same rows.
-        if self._results.place(first_index) is not None:
-            await to_thread.run_sync(self._results.drop, first_index)
-        self._sent.ended(first_index)
+        if self.results.place(first_index) is not None:
+            await to_thread.run_sync(self.results.drop, first_index)
+        self.sent.ended(first_index)
 
     async def _found(
         self, stack: AsyncExitStack, job_batch: JobBatch, wanted: Collection[int]
@@ -125,7 +115,7 @@ class BatchJobs:
                 old = None
             batch = old or self._prepared(job_batch, rows, wanted)
             offsets = _offsets(batch, rows)
-            place = self._results.place(job_batch.first_index)
+            place = self.results.place(job_batch.first_index)
             if old is not None and place is not None:
                 kept = kept_outputs(place, rows=len(offsets))
                 fetched = await stack.enter_async_context(kept)
@@ -138,7 +128,7 @@ class BatchJobs:
             await self.forget(job_batch)
 
     def _remembered(self, job_batch: JobBatch, rows: EncodedRows) -> SentBatch | None:
-        batch = self._sent.get(job_batch.first_index)
+        batch = self.sent.get(job_batch.first_index)
         if batch is None:
             return None
         offsets = _offsets(batch, rows)
@@ -163,7 +153,7 @@ class BatchJobs:
             digest=rows.chosen(offsets).digest(),
             key=str(uuid.uuid4()),
         )
-        self._sent.sent(batch)
+        self.sent.sent(batch)
         return batch
 
     async def _outputs(
@@ -175,7 +165,7 @@ class BatchJobs:
     ) -> Outputs | RowError | None:
         """The answers, or why there are none; `None` for a job to be made anew."""
         is_old = old is not None
-        self._meter.started_request()
+        self.meter.started_request()
         try:
             async with self._giving_up(batch.first_index):
                 made = await self._made(batch, rows, is_old=is_old)
@@ -187,7 +177,7 @@ class BatchJobs:
                 lost = RowError(kind=ErrorKind.JOB_FAILED, message=str(error))
                 return None if is_old else lost
         finally:
-            self._meter.ended_request()
+            self.meter.ended_request()
 
     async def _answered(
         self, stack: AsyncExitStack, batch: SentBatch, job_id: str, rows: int
@@ -195,8 +185,8 @@ class BatchJobs:
         """What came of a job, once it has ended."""
         try:
             async with self._giving_up(batch.first_index):
-                await self._deployment.wait(job_id, poll_s=self._poll_s)
-            job = await self._deployment.job(job_id)
+                await self.deployment.wait(job_id, poll_s=self.poll_s)
+            job = await self.deployment.job(job_id)
             if job.state is JobState.SUCCEEDED:
                 return await self._fetched(stack, job, batch.first_index, rows)
         except NotFoundError as error:
@@ -209,10 +199,10 @@ class BatchJobs:
     async def _fetched(
         self, stack: AsyncExitStack, job: JobInfo, first_index: int, rows: int
     ) -> Outputs | RowError:
-        self._meter.input_tokens += job.input_tokens or 0
-        self._meter.output_tokens += job.output_tokens or 0
-        place = self._results.place(first_index)
-        fetching = outputs_of(self._deployment, job.job_id, rows=rows, keep_at=place)
+        self.meter.input_tokens += job.input_tokens or 0
+        self.meter.output_tokens += job.output_tokens or 0
+        place = self.results.place(first_index)
+        fetching = outputs_of(self.deployment, job.job_id, rows=rows, keep_at=place)
         outputs = await stack.enter_async_context(fetching)
         if outputs.rows == rows:
             return outputs
@@ -228,25 +218,24 @@ class BatchJobs:
         """The ID of the job, or why there is none."""
         if batch.job_id is not None:
             return batch.job_id
-        body = submission_body(self._submission, rows.listed())
+        body = submission_body(self.submission, rows.listed())
         try:
-            job_id = await self._deployment.submit_body(
-                body, batch.key, was_sent=is_old
-            )
+            job_id = await self.deployment.submit_body(body, batch.key, was_sent=is_old)
         except UncertainSubmissionError as error:
             if error.is_traceable:
                 raise
             return RowError(kind=ErrorKind.UNREACHABLE, message=str(error))
         except ServiceError as error:
-            if _may_pass(error):
+            # The same submission may be taken later.
+            if is_retryable(error) and error.status != _CONFLICT:
                 raise
-            self._sent.ended(batch.first_index)
+            self.sent.ended(batch.first_index)
             # A deployment that has taken nothing yet will not take the rest either.
-            if is_fatal(error) or not self._has_accepted:
+            if is_fatal(error) or not self.has_accepted:
                 raise
             return RowError(kind=ErrorKind.REJECTED, message=str(error))
-        self._has_accepted = True
-        self._sent.accepted(batch.first_index, job_id)
+        self.has_accepted = True
+        self.sent.accepted(batch.first_index, job_id)
         return job_id
 
     @asynccontextmanager
@@ -255,21 +244,21 @@ class BatchJobs:
         try:
             yield
         except BaseException:
-            with anyio.move_on_after(_GIVE_UP_S, shield=True):
+            with anyio.move_on_after(_GIVE_UP_S, shield=True), suppress(EngineError):
                 await self._give_up(first_index)
             raise
 
     async def _give_up(self, first_index: int) -> None:
         """Cancel a job whose answers nobody waits for any more."""
-        batch = self._sent.get(first_index)
-        deployment = self._deployment.retrying(_ONCE)
-        with suppress(EngineError):
-            job_id = None if batch is None else batch.job_id
-            if batch is not None and job_id is None:
-                job_id = await self._traced(deployment, batch.key)
-            # One that has ended keeps its results, for a later run.
-            if job_id is not None and await deployment.cancel(job_id):
-                self._sent.ended(first_index)
+        batch = self.sent.get(first_index)
+        if batch is None:
+            return
+        deployment, job_id = self.deployment.retrying(_ONCE), batch.job_id
+        if job_id is None:
+            job_id = await self._traced(deployment, batch.key)
+        # One that has ended keeps its results, for a later run.
+        if job_id is not None and await deployment.cancel(job_id):
+            self.sent.ended(first_index)
 
     async def _traced(self, deployment: Deployment, key: str) -> str | None:
         """The job of a submission that was being sent just now."""
@@ -278,11 +267,6 @@ class BatchJobs:
             if found is None or found.job_id is not None or found.is_retryable:
                 return None if found is None else found.job_id
             await anyio.sleep(_LOOK_AGAIN_S)
-
-
-def _may_pass(error: ServiceError) -> bool:
-    """Whether the same submission may be taken later."""
-    return is_retryable(error) and error.status != _CONFLICT
 
 
 def _offsets(batch: SentBatch, rows: EncodedRows) -> Sequence[int]:

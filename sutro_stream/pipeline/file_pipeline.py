@@ -11,7 +11,6 @@ from contextlib import (
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from types import MappingProxyType
 from typing import TypeAlias
 
 import anyio
@@ -23,13 +22,12 @@ from sutro_stream.flow.meter import Meter, Statistics
 from sutro_stream.flow.stage import Columns
 from sutro_stream.ledger.ledger import Ledger, OpenMode
 from sutro_stream.pipeline.open_ledgers import open_ledgers, recordings
-from sutro_stream.pipeline.placing import PlacedWriter
 from sutro_stream.pipeline.reassembly import Portion, Reassembly
 from sutro_stream.pipeline.recorded_step import RecordedStep
 from sutro_stream.pipeline.report import RunReport, report_of
 from sutro_stream.pipeline.row_format import RowFormat, TableFormat
 from sutro_stream.pipeline.wiring import PreparedRun
-from sutro_stream.sinks.sink import Sink, Writer
+from sutro_stream.sinks.sink import Sink, StagedWriter, Writer
 from sutro_stream.values.layout import Batch, Layout, Shape
 from sutro_stream.values.outcomes import Outcome, OutcomeBatch
 from sutro_stream.values.prompts import PromptBatch
@@ -69,14 +67,10 @@ class OutputFile:
                 self._meter.failures[error.kind] += 1
             self._meter.answered += len(batch) - len(batch.refused)
         if self._pending_rows >= _ROWS_PER_WRITE:
-            await self._write()
+            await self.flush()
 
-    async def finish(self) -> None:
-        """Write what is left and put the file in place."""
-        await self._write()
-        await self._writer.finish()
-
-    async def _write(self) -> None:
+    async def flush(self) -> None:
+        """Write what has come together."""
         pending, self._pending = self._pending, []
         self.rows += self._pending_rows
         self._pending_rows = 0
@@ -185,33 +179,23 @@ class FilePipeline:
             SutroStreamError: As `Pipeline.open`.
         """
         kept = self.sink.columns
-        everything = kept is None or failures_to is not None
-        wanted = None if everything or kept is None else frozenset(kept)
+        wanted = None if kept is None or failures_to is not None else frozenset(kept)
         async with AsyncExitStack() as stack:
             run = await stack.enter_async_context(self.prepare(wanted))
             self._check(run, has_failures=failures_to is not None)
             form = self._form(run.shape, keeps_all=failures_to is not None)
             writer = await stack.enter_async_context(self.sink.open(form.schema))
-            if not any(isinstance(step, RecordedStep) for step in run.steps):
-                rows = await _stream(run, self.sink, writer, on_progress)
-                return report_of(run.statistics(), path=self.sink.path, rows=rows)
-            ledgers = await stack.enter_async_context(
-                open_ledgers(run, self.ledger_path, mode)
-            )
-            ledger = ledgers[max(ledgers)]
-            writer = PlacedWriter(writer, ledger, run.reader)
+            ledgers: Mapping[int, Ledger] = {}
+            if any(isinstance(step, RecordedStep) for step in run.steps):
+                opening = open_ledgers(run, self.ledger_path, mode)
+                ledgers = await stack.enter_async_context(opening)
             try:
                 if _is_filed(run):
                     filing = _Filing(run, ledgers, form, writer)
                     rows = await filing.run(failures_to, on_progress)
                 else:
                     rows = await _stream(
-                        run,
-                        self.sink,
-                        writer,
-                        on_progress,
-                        ledgers=ledgers,
-                        failures_to=failures_to,
+                        run, self.sink, writer, ledgers, failures_to, on_progress
                     )
             except RunStoppedError as error:
                 for ledger in ledgers.values():
@@ -271,10 +255,9 @@ async def _stream(
     run: PreparedRun,
     sink: Sink,
     writer: Writer,
+    ledgers: Mapping[int, Ledger],
+    failures_to: Sink | None,
     on_progress: OnProgress,
-    *,
-    ledgers: Mapping[int, Ledger] = MappingProxyType({}),
-    failures_to: Sink | None = None,
 ) -> int:
     """Write what comes out of the last stage as it comes; the number of rows."""
     output = OutputFile(writer, run.shape.layout(sink.columns), run.meter)
@@ -289,8 +272,25 @@ async def _stream(
                 await failures.add(rows, batch.offsets, batch.outcomes)
         if failures is not None:
             await failures.finish()
-        await output.finish()
+        await output.flush()
+        await _put_in_place(writer, run, ledgers)
     return output.rows
+
+
+async def _put_in_place(
+    writer: Writer, run: PreparedRun, ledgers: Mapping[int, Ledger]
+) -> None:
+    """Give a file its final name, known to the ledger before.
+
+    So a run that is killed behind that moment is known to be complete by the next one.
+    The input is looked at once more: a file made of one that was changed meanwhile
+    does not get its name.
+    """
+    if ledgers:
+        await run.reader.identity()
+        if isinstance(writer, StagedWriter):
+            await ledgers[max(ledgers)].note_output(await writer.stage())
+    await writer.finish()
 
 
 class _Filing:
@@ -363,7 +363,7 @@ class _Filing:
                 await self._add(kept, outcomes, failures)
         if failures is not None:
             await failures.finish()
-        await self._writer.finish()
+        await _put_in_place(self._writer, self._run, self._ledgers)
 
     async def _next(self) -> Portion | None:
         """The next rows to write, `None` behind the last."""

@@ -28,6 +28,7 @@ from sutro_stream.flow.work import PoolConfig
 from sutro_stream.ledger.ledger import Ledger, OpenMode
 from sutro_stream.pipeline.images import ImagesResponder, image_count, text_length
 from sutro_stream.pipeline.limits import Limits
+from sutro_stream.pipeline.recorded_step import UNRECORDED
 from sutro_stream.pipeline.validation import TRUNCATED, error_kind, validate
 from sutro_stream.values.fingerprint import fingerprint
 from sutro_stream.values.instructions import Instructions, PromptForm
@@ -218,15 +219,10 @@ class InferStep:
         return nullcontext()
 
     async def __call__(
-        self, source: ObjectReceiveStream[Any], sink: ObjectSendStream[Any]
-    ) -> None:
-        await self.record(source, sink, Recording())
-
-    async def record(
         self,
         source: ObjectReceiveStream[Any],
         sink: ObjectSendStream[Any],
-        recording: Recording,
+        recording: Recording = UNRECORDED,
     ) -> None:
         async with AsyncExitStack() as stack:
             work, hedge = self.work, self.stage.hedge
@@ -253,10 +249,7 @@ class ChatWork:
     """What the pool does with one prompt.
 
     Attributes:
-        responder: Sends the requests.
-        instructions: What they share.
         seed: Base of the rows' seeds, `None` when rows have none of their own.
-        meter: The run's counters.
     """
 
     responder: Responder

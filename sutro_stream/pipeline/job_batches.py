@@ -12,14 +12,16 @@ from sutro_stream.values.prompts import PromptBatch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """Consecutive rows of one batch.
+    """Consecutive rows of one job.
 
     Attributes:
-        prompts: The batch.
-        offsets: Their offsets within it.
+        start: Offset of the first within the batch that becomes a job.
+        prompts: The batch that they came with.
+        offsets: Their offsets within that.
         rows: What is sent of them.
     """
 
+    start: int
     prompts: PromptBatch
     offsets: range
     rows: EncodedRows
@@ -107,8 +109,9 @@ class Cutter:
     ) -> None:
         if start < stop:
             kept = rows.part(start, stop)
+            offsets = range(start, stop)
             self._parts.append(
-                Part(prompts=prompts, offsets=range(start, stop), rows=kept)
+                Part(start=self._rows, prompts=prompts, offsets=offsets, rows=kept)
             )
             self._rows += len(kept)
             self._bytes += kept.size_bytes

@@ -8,11 +8,10 @@ from functools import partial
 from sutro_stream.errors import ConfigurationError
 from sutro_stream.flow.auto.adaptive import AdaptiveThrottle
 from sutro_stream.flow.budget import Budget, BudgetMeter
-from sutro_stream.flow.composite_throttle import combine
 from sutro_stream.flow.gate import Gate
 from sutro_stream.flow.quotas import RateThrottle
 from sutro_stream.flow.sharing import SharedLimits, outage_of
-from sutro_stream.flow.throttle import Throttle
+from sutro_stream.flow.throttle import Throttle, combine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,11 +28,6 @@ async def open_ledgers(
     path there is a ledger for the time of the run where equal prompts are to be
     asked once, since what was asked has to be remembered somewhere.
 
-    Args:
-        run: Not started yet.
-        path: Where the ledger lies, `None` for none that stays.
-        mode: What becomes of outcomes that are there.
-
     Yields:
         Ledgers by the place of their step, in order; empty when there are none.
 

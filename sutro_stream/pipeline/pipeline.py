@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -54,13 +54,14 @@ class Pipeline(Generic[ItemT_co]):
             return FilePipeline(self.prepare, sink)
         return NotImplemented
 
-    def open(
+    @asynccontextmanager
+    async def open(
         self,
         *,
         columns: Sequence[str] | None = None,
         ledger: str | PathLike[str] | None = None,
         mode: OpenMode = OpenMode.RESUME,
-    ) -> AbstractAsyncContextManager[Results[ItemT_co]]:
+    ) -> AsyncIterator[Results[ItemT_co]]:
         """Start the pipeline; `async with pipeline.open() as results`.
 
         Leaving the context, for whatever reason, stops every task and closes
@@ -81,15 +82,10 @@ class Pipeline(Generic[ItemT_co]):
             EngineError: No row can be answered (key, quota, endpoint gone).
         """
         wanted = None if columns is None else frozenset(columns)
-        return self._open(wanted, None if ledger is None else Path(ledger), mode)
-
-    @asynccontextmanager
-    async def _open(
-        self, wanted: Columns, ledger: Path | None, mode: OpenMode
-    ) -> AsyncIterator[Results[ItemT_co]]:
+        path = None if ledger is None else Path(ledger)
         async with (
             self.prepare(wanted) as run,
-            open_ledgers(run, ledger, mode) as ledgers,
+            open_ledgers(run, path, mode) as ledgers,
             run.start(recordings=recordings(ledgers)) as results,
         ):
             yield results

@@ -31,33 +31,25 @@ _TOKEN_BYTES = 200
 _VALUE_TIMES = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Portion:
-    """Consecutive rows that all have their outcome.
+    """Consecutive rows, on their way or with an outcome each.
 
     Attributes:
         first_index: Index of the first.
         rows: How many they are.
         kept: What was remembered of the input; `None` for rows given up.
         outcomes: One for each; empty for rows given up.
+        missing: Rows whose outcome is still to come.
+        size_bytes: About what all this takes in memory.
     """
 
     first_index: int
     rows: int
     kept: pa.RecordBatch | None
-    outcomes: Sequence[Outcome]
-
-
-@dataclass(slots=True)
-class _Part:
-    """Some rows on their way; without `kept` they are given up."""
-
-    first_index: int
-    rows: int
-    missing: int
-    size_bytes: int
-    kept: pa.RecordBatch | None
     outcomes: list[Outcome]
+    missing: int = 0
+    size_bytes: int = 0
 
 
 _NOTHING_YET = Outcome()
@@ -79,7 +71,7 @@ class Reassembly:
         self._most_rows = held_rows
         self._most_bytes = held_bytes
         # In order and without gaps; `_starts` are their first indices.
-        self._parts: list[_Part] = []
+        self._parts: list[Portion] = []
         self._starts: list[int] = []
         self._rows = 0
         self._bytes = 0
@@ -95,7 +87,7 @@ class Reassembly:
         for start in range(0, kept.num_rows, _PORTION_ROWS):
             records = kept.slice(start, _PORTION_ROWS)
             rows, size = records.num_rows, records.nbytes
-            part = _Part(
+            part = Portion(
                 first_index=first_index + start,
                 rows=rows,
                 missing=rows,
@@ -157,13 +149,12 @@ class Reassembly:
                 # than 32-bit offsets reach: apart they are fine.
                 parts = parts[:1]
         del self._parts[: len(parts)], self._starts[: len(parts)]
-        rows = sum(part.rows for part in parts)
+        rows, size = sum(p.rows for p in parts), sum(p.size_bytes for p in parts)
         first, self.next_index = parts[0].first_index, parts[0].first_index + rows
-        if kept is None:
-            return Portion(first_index=first, rows=rows, kept=None, outcomes=())
-        self._rows -= rows
-        self._bytes -= sum(part.size_bytes for part in parts)
         outcomes = [outcome for part in parts for outcome in part.outcomes]
+        if kept is not None:
+            self._rows -= rows
+            self._bytes -= size
         return Portion(first_index=first, rows=rows, kept=kept, outcomes=outcomes)
 
     def _keep_bounds(self) -> None:
@@ -179,16 +170,16 @@ class Reassembly:
         self._parts[at:] = _joined(self._parts[at:])
         self._starts = [part.first_index for part in self._parts]
 
-    def _give_up(self, part: _Part) -> None:
+    def _give_up(self, part: Portion) -> None:
         if part.kept is not None:
             self._rows -= part.rows - part.missing
             self._bytes -= part.size_bytes
             part.kept, part.outcomes, part.size_bytes = None, [], 0
 
 
-def _joined(parts: Sequence[_Part]) -> list[_Part]:
+def _joined(parts: Sequence[Portion]) -> list[Portion]:
     """The same rows, given up, in larger parts."""
-    joined: list[_Part] = []
+    joined: list[Portion] = []
     for part in parts:
         if joined and joined[-1].rows + part.rows <= _GIVEN_UP_ROWS:
             joined[-1].rows += part.rows

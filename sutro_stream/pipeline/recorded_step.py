@@ -12,6 +12,8 @@ from sutro_stream.flow.outcome_store import Recording
 from sutro_stream.flow.stage import Step
 from sutro_stream.ledger.ledger import Ledger, OpenMode
 
+UNRECORDED = Recording()
+
 
 @runtime_checkable
 class RecordedStep(Step, Protocol):
@@ -32,13 +34,13 @@ class RecordedStep(Step, Protocol):
     def needs_memory(self) -> bool:
         """Whether it needs a recorder even if nothing is to be kept."""
 
-    async def record(
+    async def __call__(
         self,
         source: ObjectReceiveStream[Any],
         sink: ObjectSendStream[Any],
-        recording: Recording,
+        recording: Recording = UNRECORDED,
     ) -> None:
-        """Do what a call of the step does, and record what became of each row."""
+        """See `Step`; what became of each row is recorded."""
 
     def beside(
         self, ledger: Ledger, path: Path, mode: OpenMode

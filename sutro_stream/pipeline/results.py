@@ -24,6 +24,9 @@ class Results(Generic[ItemT]):
 
     Concurrency: one task iterates. Rows are handed out once, by whichever of the
     two iterators asks.
+
+    Attributes:
+        shape: What the batches are.
     """
 
     def __init__(
@@ -36,7 +39,7 @@ class Results(Generic[ItemT]):
     ) -> None:
         """Made by `Pipeline.open`."""
         self._stream = stream
-        self._shape = shape
+        self.shape = shape
         self._finished = finished
         self._statistics = statistics
         self._items: Iterator[Any] = iter(())
@@ -53,11 +56,6 @@ class Results(Generic[ItemT]):
             if batch is None:
                 raise StopAsyncIteration
             self._items = batch.items()
-
-    @property
-    def shape(self) -> Shape:
-        """What the batches are."""
-        return self._shape
 
     async def next_batch(self) -> Batch | None:
         """The next batch as the last stage made it, `None` at the end."""
@@ -81,7 +79,7 @@ class Results(Generic[ItemT]):
             ConfigurationError: A column does not exist, or has the name of one
                 that the results add.
         """
-        return self._tables(self._shape.layout(columns))
+        return self._tables(self.shape.layout(columns))
 
     def statistics(self) -> Statistics:
         """The run's counters now; also after the last item."""

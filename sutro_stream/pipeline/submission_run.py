@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
@@ -39,6 +40,7 @@ _ONLY_THOUGHT = RowError(
 )
 
 
+@dataclass(slots=True, kw_only=True)
 class SubmissionRun:
     """Cuts what arrives, has each batch answered, and sends on what came of it.
 
@@ -47,27 +49,16 @@ class SubmissionRun:
     where they wait for their turn.
     """
 
-    def __init__(
-        self,
-        reader: RowJson,
-        cutter: Cutter,
-        jobs: BatchJobs,
-        *,
-        concurrency: int,
-        ordered: bool,
-        schema: OutputSchema | None,
-        meter: Meter,
-        recording: Recording,
-    ) -> None:
-        self._schema = schema
-        self._reader = reader
-        self._cutter = cutter
-        self._jobs = jobs
-        self._meter = meter
-        self._recorder = recording.store
-        self._spool = recording.spool
-        self._live = anyio.Semaphore(2 * concurrency if ordered else concurrency + 1)
-        self._turns = _Turns(ordered=ordered)
+    reader: RowJson
+    cutter: Cutter
+    jobs: BatchJobs
+    live: anyio.Semaphore
+    ordered: bool
+    schema: OutputSchema | None
+    meter: Meter
+    recording: Recording
+    next_number: int = 0
+    changed: anyio.Condition = field(default_factory=anyio.Condition)
 
     async def run(
         self, source: ObjectReceiveStream[Any], sink: ObjectSendStream[Any]
@@ -79,19 +70,19 @@ class SubmissionRun:
         """
         async with source, sink, anyio.create_task_group() as tasks:
             async for job_batch in self._batches(source):
-                await self._live.acquire()
+                await self.live.acquire()
                 tasks.start_soon(self._work_off, job_batch, sink)
 
     async def _batches(
         self, source: ObjectReceiveStream[Any]
     ) -> AsyncIterator[JobBatch]:
         async for batch in source:
-            for prompts, rows in self._reader.read(batch):
-                if self._spool is not None:
-                    await self._spool(prompts)
-                for job_batch in self._cutter.add(prompts, rows):
+            for prompts, rows in self.reader.read(batch):
+                if self.recording.spool is not None:
+                    await self.recording.spool(prompts)
+                for job_batch in self.cutter.add(prompts, rows):
                     yield job_batch
-        last = self._cutter.finish()
+        last = self.cutter.finish()
         if last is not None:
             yield last
 
@@ -103,18 +94,28 @@ class SubmissionRun:
         async with AsyncExitStack() as stack:
             answers = None
             if wanted:
-                asking = self._jobs.answers(job_batch, wanted)
+                asking = self.jobs.answers(job_batch, wanted)
                 answers = await stack.enter_async_context(asking)
-            async with self._turns.turn(job_batch.number):
+            async with self._turn(job_batch.number):
                 await self._emit(job_batch, known, answers, sink)
-        self._live.release()
+        self.live.release()
+
+    @asynccontextmanager
+    async def _turn(self, number: int) -> AsyncIterator[None]:
+        """Wait until it is the batch's turn to go out, and have it inside."""
+        async with self.changed:
+            while self.ordered and self.next_number != number:
+                await self.changed.wait()
+            yield
+            self.next_number += 1
+            self.changed.notify_all()
 
     async def _known(self, job_batch: JobBatch) -> Mapping[int, Outcome]:
         """What earlier runs have recorded, by offset within the batch."""
-        if self._recorder is None:
+        if self.recording.store is None:
             return {}
         first = job_batch.first_index
-        found = await self._recorder.known(first, len(job_batch))
+        found = await self.recording.store.known(first, len(job_batch))
         if not found:
             return {}
         digests = job_batch.rows().digests()
@@ -135,59 +136,59 @@ class SubmissionRun:
         answers: BatchAnswers | None,
         sink: ObjectSendStream[Any],
     ) -> None:
-        start = 0
-        records = _BatchRecords(self._recorder, is_kept=_is_kept(job_batch, answers))
+        is_kept = (
+            self.recording.store is not None
+            and answers is not None
+            and answers.is_kept
+            and len(answers.offsets) == len(job_batch)
+        )
+        records = _BatchRecords(self.recording.store, known, is_kept=is_kept)
+        last = job_batch.parts[-1]
         for part in job_batch.parts:
-            outcomes = await self._concluded(part, start, known, answers)
-            records.add(part, start, outcomes, known)
-            start += len(part.offsets)
-            if start == len(job_batch) and not records.is_kept:
-                await self._jobs.forget(job_batch)
+            outcomes = await self._concluded(part, known, answers)
+            records.add(part, outcomes)
+            if part is last and not records.is_kept:
+                await self.jobs.forget(job_batch)
             await sink.send(
                 OutcomeBatch(
                     prompts=part.prompts,
                     offsets=part.offsets,
                     outcomes=outcomes,
-                    structured=self._schema is not None,
+                    structured=self.schema is not None,
                 )
             )
 
     async def _concluded(
         self,
         part: Part,
-        start: int,
         known: Mapping[int, Outcome],
         answers: BatchAnswers | None,
     ) -> Sequence[Outcome]:
-        """The outcomes of the part from offset `start` on, of earlier runs and this."""
-        asked = [] if answers is None else _within(answers.offsets, start, part)
+        """The outcomes of a part, of earlier runs and this."""
+        asked = [] if answers is None else _within(answers.offsets, part)
         outcomes: Sequence[Outcome] = ()
         if answers is not None:
             outcomes = await self._answered(len(asked), answers)
         if len(asked) < len(part.offsets):
             new = dict(zip(asked, outcomes, strict=True))
-            outcomes = self._completed(part, start, known, new)
+            outcomes = self._completed(part, known, new)
         if answers is not None and answers.is_old:
-            self._meter.kept += len(asked)
-        self._meter.concluded_unpaid(outcomes)
+            self.meter.kept += len(asked)
+        self.meter.concluded_unpaid(outcomes)
         return outcomes
 
     def _completed(
-        self,
-        part: Part,
-        start: int,
-        known: Mapping[int, Outcome],
-        new: Mapping[int, Outcome],
+        self, part: Part, known: Mapping[int, Outcome], new: Mapping[int, Outcome]
     ) -> Sequence[Outcome]:
         """The outcomes of all rows of a part."""
         outcomes = []
         refused = part.prompts.refused
-        for offset, place in enumerate(part.offsets, start):
+        for offset, place in enumerate(part.offsets, part.start):
             outcome = known.get(offset)
             if outcome is None:
                 outcome = new.get(offset) or Outcome(error=refused[place])
             else:
-                self._meter.kept += 1
+                self.meter.kept += 1
             outcomes.append(outcome)
         return outcomes
 
@@ -198,7 +199,7 @@ class SubmissionRun:
             return [Outcome(error=outputs, attempts=1)] * count
         cells = await outputs.take(count)
         if isinstance(cells, pa.Array):
-            if self._schema is None and is_plain_text(cells):
+            if self.schema is None and is_plain_text(cells):
                 return AnsweredTexts(cells)
             cells = cells.to_pylist()
         return [self._judged(cell) for cell in cells]
@@ -211,7 +212,7 @@ class SubmissionRun:
             answer = Answer(text="", reasoning=output.reasoning)
             return Outcome(answer=answer, error=_ONLY_THOUGHT, attempts=1)
         answer = Answer(text=output.text, reasoning=output.reasoning)
-        return validate(answer, self._schema, attempts=1)
+        return validate(answer, self.schema, attempts=1)
 
 
 class _BatchRecords:
@@ -222,48 +223,36 @@ class _BatchRecords:
     that have gone out already among them.
     """
 
-    def __init__(self, recorder: OutcomeStore | None, *, is_kept: bool) -> None:
+    def __init__(
+        self,
+        recorder: OutcomeStore | None,
+        known: Mapping[int, Outcome],
+        *,
+        is_kept: bool,
+    ) -> None:
+        """With `is_kept` all rows were sent, and their results stay in a file."""
         self._recorder = recorder
-        self.is_kept = is_kept and recorder is not None
+        self._known = known
+        self.is_kept = is_kept
         self._held: list[tuple[Part, Sequence[Outcome]]] = []
 
-    def add(
-        self,
-        part: Part,
-        start: int,
-        outcomes: Sequence[Outcome],
-        known: Mapping[int, Outcome],
-    ) -> None:
+    def add(self, part: Part, outcomes: Sequence[Outcome]) -> None:
         """Take the outcomes of the next part."""
-        if self.is_kept:
-            self._held.append((part, outcomes))
-            if _has_failure(outcomes):
-                self.is_kept = False
-                for earlier, concluded in self._held:
-                    self._record(earlier, concluded, range(0))
-        elif self._recorder is not None:
-            kept = [offset - start for offset in known]
-            self._record(part, outcomes, kept)
-
-    def _record(
-        self, part: Part, outcomes: Sequence[Outcome], kept: Collection[int]
-    ) -> None:
         if self._recorder is None:
             return
-        skipped = frozenset(kept)
-        digests = part.rows.digests()
-        for at, (digest, outcome) in enumerate(zip(digests, outcomes, strict=True)):
-            if at not in skipped:
-                self._recorder.record(part.first_index + at, digest or 0, outcome)
-
-
-def _is_kept(job_batch: JobBatch, answers: BatchAnswers | None) -> bool:
-    """Whether all rows of a batch were sent, and what came of them stays in a file."""
-    return (
-        answers is not None
-        and answers.is_kept
-        and len(answers.offsets) == len(job_batch)
-    )
+        self._held.append((part, outcomes))
+        if self.is_kept and not _has_failure(outcomes):
+            return
+        self.is_kept = False
+        for held, concluded in self._held:
+            digests = held.rows.digests()
+            for at, (digest, outcome) in enumerate(
+                zip(digests, concluded, strict=True)
+            ):
+                if held.start + at not in self._known:
+                    index = held.first_index + at
+                    self._recorder.record(index, digest or 0, outcome)
+        self._held.clear()
 
 
 def _has_failure(outcomes: Sequence[Outcome]) -> bool:
@@ -272,29 +261,7 @@ def _has_failure(outcomes: Sequence[Outcome]) -> bool:
     )
 
 
-def _within(offsets: Sequence[int], start: int, part: Part) -> Sequence[int]:
+def _within(offsets: Sequence[int], part: Part) -> Sequence[int]:
     """Those of ascending offsets within a batch that lie in a part."""
-    stop = start + len(part.offsets)
-    return offsets[bisect_left(offsets, start) : bisect_left(offsets, stop)]
-
-
-class _Turns:
-    """Lets batches out one at a time, in their order or as they come.
-
-    Concurrency: one event loop.
-    """
-
-    def __init__(self, *, ordered: bool) -> None:
-        self._ordered = ordered
-        self._next = 0
-        self._changed = anyio.Condition()
-
-    @asynccontextmanager
-    async def turn(self, number: int) -> AsyncIterator[None]:
-        """Wait until it is the batch's turn, and have it inside."""
-        async with self._changed:
-            while self._ordered and self._next != number:
-                await self._changed.wait()
-            yield
-            self._next += 1
-            self._changed.notify_all()
+    stop = part.start + len(part.offsets)
+    return offsets[bisect_left(offsets, part.start) : bisect_left(offsets, stop)]

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from anyio import CancelScope, to_thread
+from anyio import CancelScope, Semaphore, to_thread
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
 from sutro_stream.deployments.deployment import Deployment
@@ -23,6 +23,7 @@ from sutro_stream.flow.stage import Columns, RunContext
 from sutro_stream.ledger.ledger import Ledger, OpenMode
 from sutro_stream.pipeline.batch_jobs import BatchJobs
 from sutro_stream.pipeline.job_batches import Cutter
+from sutro_stream.pipeline.recorded_step import UNRECORDED
 from sutro_stream.pipeline.row_json import RowJson
 from sutro_stream.pipeline.submission_run import SubmissionRun
 from sutro_stream.values.fingerprint import fingerprint
@@ -85,13 +86,41 @@ class Submit:
         return wanted | set(self.columns)
 
     def bind(self, shape: Shape, context: RunContext) -> SubmitStep:
-        if shape.kind is PromptBatch and shape.instructions is not None:
-            return self._of_prompts(shape, shape.instructions, context)
-        return self._of_rows(shape, context)
+        given, rows = shape.instructions, shape.rows
+        schema = None
+        if shape.kind is PromptBatch and given is not None:
+            instructions = self._instructions(given)
+            reader = RowJson.of_prompts()
+            if self.send_instructions:
+                schema = instructions.schema
+        else:
+            rows, row_batches = shape.as_rows()
+            names = rows.names if self.columns is None else list(self.columns)
+            if not names:
+                raise ConfigurationError("submit: the rows have no column to send")
+            instructions = Instructions(
+                model=self.model, schema=self.output_schema, sampling=self.sampling
+            )
+            reader = RowJson.of_rows(rows, names, row_batches)
+        return SubmitStep(
+            stage=self,
+            shape=Shape(kind=OutcomeBatch, rows=rows, instructions=instructions),
+            reader=reader,
+            submission=Submission(
+                model=instructions.model,
+                system_prompt=instructions.system_prompt,
+                json_schema=None if schema is None else schema.definition,
+                sampling_params=instructions.sampling.given(),
+                priority=self.priority,
+                seed_per_row=self.seed_per_row,
+                truncate_rows=self.truncate_rows,
+                name=self.name,
+            ),
+            meter=context.meter,
+        )
 
-    def _of_prompts(
-        self, shape: Shape, given: Instructions, context: RunContext
-    ) -> SubmitStep:
+    def _instructions(self, given: Instructions) -> Instructions:
+        """What is asked of prompts that bring some."""
         if self.output_schema is not None:
             raise ConfigurationError(
                 "output_schema is for rows; prompts bring their schema with them"
@@ -102,67 +131,16 @@ class Submit:
                 "images and a Function's examples are for infer (--engine)"
             )
         own = given if self.send_instructions else Instructions(schema=given.schema)
-        instructions = replace(
+        return replace(
             own,
             model=self.model or given.model,
             sampling=own.sampling.merged(self.sampling),
-        )
-        schema = instructions.schema
-        sent = schema if self.send_instructions else None
-        return SubmitStep(
-            stage=self,
-            shape=replace(shape, kind=OutcomeBatch, instructions=instructions),
-            reader=RowJson.of_prompts(),
-            submission=self._submission(
-                instructions, None if sent is None else sent.definition
-            ),
-            meter=context.meter,
-        )
-
-    def _of_rows(self, shape: Shape, context: RunContext) -> SubmitStep:
-        rows, row_batches = shape.as_rows()
-        names = rows.names if self.columns is None else list(self.columns)
-        if not names:
-            raise ConfigurationError("submit: the rows have no column to send")
-        instructions = Instructions(
-            model=self.model, schema=self.output_schema, sampling=self.sampling
-        )
-        return SubmitStep(
-            stage=self,
-            shape=Shape(kind=OutcomeBatch, rows=rows, instructions=instructions),
-            reader=RowJson.of_rows(rows, names, row_batches),
-            submission=self._submission(instructions, None),
-            meter=context.meter,
-        )
-
-    def _submission(
-        self, instructions: Instructions, schema: Mapping[str, Any] | None
-    ) -> Submission:
-        return Submission(
-            model=instructions.model,
-            system_prompt=instructions.system_prompt,
-            json_schema=schema,
-            sampling_params=instructions.sampling.given(),
-            priority=self.priority,
-            seed_per_row=self.seed_per_row,
-            truncate_rows=self.truncate_rows,
-            name=self.name,
         )
 
 
 @dataclass(slots=True, kw_only=True)
 class SubmitStep:
-    """One run of `Submit`.
-
-    Attributes:
-        stage: What is run.
-        shape: See `Step`.
-        reader: Makes JSON of what arrives.
-        submission: What all jobs share.
-        meter: The run's counters.
-        sent: Submissions that are out.
-        results: What came of some of them.
-    """
+    """One run of `Submit`; its submission is what all jobs share."""
 
     stage: Submit
     shape: Shape
@@ -232,34 +210,31 @@ class SubmitStep:
                 await to_thread.run_sync(partial(closed, remove=remove))
 
     async def __call__(
-        self, source: ObjectReceiveStream[Any], sink: ObjectSendStream[Any]
-    ) -> None:
-        await self.record(source, sink, Recording())
-
-    async def record(
         self,
         source: ObjectReceiveStream[Any],
         sink: ObjectSendStream[Any],
-        recording: Recording,
+        recording: Recording = UNRECORDED,
     ) -> None:
         """See `RecordedStep`; what is still running there is cancelled."""
         stage = self.stage
         jobs = BatchJobs(
-            stage.deployment.retrying(stage.retry),
-            self.submission,
-            self.sent,
-            self.results,
-            concurrency=stage.concurrency,
+            deployment=stage.deployment.retrying(stage.retry),
+            submission=self.submission,
+            sent=self.sent,
+            results=self.results,
+            slots=Semaphore(stage.concurrency),
             poll_s=stage.poll_s,
             meter=self.meter,
         )
         self.meter.concurrency = stage.concurrency
+        ordered = stage.ordered and not recording.is_ordered_elsewhere
+        in_memory = 2 * stage.concurrency if ordered else stage.concurrency + 1
         run = SubmissionRun(
-            self.reader,
-            Cutter(most_rows=stage.batch_rows, most_bytes=stage.batch_bytes),
-            jobs,
-            concurrency=stage.concurrency,
-            ordered=stage.ordered and not recording.is_ordered_elsewhere,
+            reader=self.reader,
+            cutter=Cutter(most_rows=stage.batch_rows, most_bytes=stage.batch_bytes),
+            jobs=jobs,
+            live=Semaphore(in_memory),
+            ordered=ordered,
             schema=self.schema,
             meter=self.meter,
             recording=recording,

@@ -86,7 +86,7 @@ class PreparedRun:
         ):
             work: Callable[..., Awaitable[None]] = step
             if at in recordings and isinstance(step, RecordedStep):
-                work = partial(step.record, recording=recordings[at])
+                work = partial(step, recording=recordings[at])
             tasks.start_soon(crew.run, work, source, sink)
             source = following
         return Results(

@@ -15,8 +15,7 @@ import pytest
 import sutro_stream as ss
 from sutro_stream.errors import RateLimitedError, ServiceError
 from sutro_stream.flow.auto.adaptive import AdaptiveThrottle
-from sutro_stream.flow.composite_throttle import combine
-from sutro_stream.flow.throttle import LimitOf, Throttle
+from sutro_stream.flow.throttle import LimitOf, Throttle, combine
 from sutro_stream.pipeline.infer import Concurrency
 from sutro_stream.testing import (
     Conditions,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sutro_stream.flow.loop_throttle import LoopThrottle
+from sutro_stream.flow.loop_lag import LoopThrottle
 
 LATE_S = 0.1
 

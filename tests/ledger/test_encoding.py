@@ -106,7 +106,7 @@ def test_what_json_cannot_hold_is_refused(value: object) -> None:
 def test_a_shared_outcome_tells_its_leader() -> None:
     """And the requests of its own."""
     shared = Shared(leader=2**40, attempts=1)
-    assert decode(encode_shared(shared)) == shared
+    assert decode(encode_shared(1, 2**40)) == shared
 
 
 def test_a_checksum_belongs_to_one_row_and_prompt() -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from sutro_stream import __version__
 from sutro_stream.errors import StoreError
 from sutro_stream.ledger.identity import WorkIdentity
 from sutro_stream.ledger.inspection import inspect, verify
@@ -38,13 +37,12 @@ async def test_it_shows_what_was_done(
     assert seen.parts == work.parts
     assert (counted.rows, counted.answered, counted.failed) == (4, 4, {})
     assert (counted.calls, counted.retries) == (9, 3)
-    assert (counted.rows_asked_again, counted.calls_repeated) == (2, 4)
+    assert counted.calls_repeated == 4
     assert (counted.input_tokens, counted.output_tokens) == (40, 8)
     assert (seen.spooled_rows, seen.is_finished, seen.is_writing) == (4, True, False)
-    assert seen.size_bytes > 10_000
-    assert [(run.mode, run.kept, run.version) for run in seen.runs] == [
-        ("resume", 0, __version__),
-        ("retry_failed", 1, __version__),
+    assert [(run.mode, run.kept) for run in seen.runs] == [
+        ("resume", 0),
+        ("retry_failed", 1),
     ]
     first, second = seen.runs
     assert first.closed_at is not None

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sutro_stream.pipeline.encoded_rows import EncodedRows
-from sutro_stream.pipeline.json_cells import json_texts
+from sutro_stream.pipeline.row_json import json_texts
 
 TEXTS = st.lists(st.none() | st.text(max_size=5), max_size=12)
 

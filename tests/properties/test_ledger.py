@@ -16,11 +16,11 @@ import orjson
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sutro_stream.ledger.counting import LedgerStatistics
 from sutro_stream.ledger.encoding import decode, encode
 from sutro_stream.ledger.identity import WorkIdentity
 from sutro_stream.ledger.inspection import inspect
 from sutro_stream.ledger.ledger import Ledger, OpenMode, open_ledger
-from sutro_stream.ledger.summary import LedgerStatistics
 from sutro_stream.values.outcomes import (
     TRANSPORT_FAILURES,
     Answer,
@@ -218,7 +218,6 @@ class Model:
             shared=sum(row[2] is not None for row in found),
             calls=sum(attempts) + self.spent.total() + self.in_flight.total(),
             retries=self.retries + sum(max(count - 1, 0) for count in attempts),
-            rows_asked_again=len(again),
             calls_repeated=sum(self.spent[index] for index in again),
             input_tokens=tokens["input"],
             output_tokens=tokens["output"],

@@ -11,7 +11,7 @@ from sutro_stream.errors import (
     ServiceError,
     TransportError,
 )
-from sutro_stream.flow.auto.concurrency_search import ConcurrencySearch, Steady
+from sutro_stream.flow.auto.concurrency_search import ConcurrencySearch
 from sutro_stream.flow.auto.latency_window import LatencyWindow
 from sutro_stream.flow.auto.quota_gate import QuotaGate
 from sutro_stream.flow.auto.rate_search import RateSearch, Refusal
@@ -78,7 +78,7 @@ class AdaptiveThrottle:
         """
         if start < 1 or cap < 1:
             raise ConfigurationError("start and cap must be at least 1")
-        self._search = ConcurrencySearch(start=start, cap=cap) if searches else Steady()
+        self._search = ConcurrencySearch(start=start, cap=cap, searches=searches)
         self._rates = RateSearch()
         self._gate = QuotaGate()
         self._sequence = 0
@@ -90,16 +90,13 @@ class AdaptiveThrottle:
 
     @property
     def limit(self) -> int:
-        """See `Throttle`."""
         return self._search.limit
 
     @property
     def in_flight(self) -> int:
-        """See `Throttle`."""
         return self._search.in_flight
 
     def room(self, now_s: float) -> int:
-        """See `Throttle`."""
         search = self._search
         free = search.limit - search.in_flight
         if free <= 0:
@@ -110,7 +107,6 @@ class AdaptiveThrottle:
         return free if paced >= free else max(0, int(paced))
 
     def wait_s(self, now_s: float) -> float | None:
-        """See `Throttle`."""
         if self._search.in_flight >= self._search.limit:
             return None
         wait_s = self._rates.wait_s(now_s)
@@ -119,7 +115,6 @@ class AdaptiveThrottle:
         return wait_s
 
     def sent(self, now_s: float, *, estimated_tokens: int = 0) -> AdaptiveTicket:
-        """See `Throttle`."""
         sequence = self._sequence
         self._sequence = sequence + 1
         self._rates.sent(sequence, now_s)
@@ -141,11 +136,9 @@ class AdaptiveThrottle:
         output_tokens: int = 0,
         hint: RateHint | None = None,
     ) -> None:
-        """See `Throttle`."""
         own = _own(ticket)
         self._search.answered(own.window, own.sequence, now_s - own.sent_s, now_s)
-        if self._rates.is_empty:
-            self._rates.answered(own.sequence, now_s)
+        self._rates.answered(own.sequence, now_s)
         if hint is not None:
             self._gate.told(hint, sequence=own.sequence, sent_s=own.sent_s, now_s=now_s)
         if self._gate.is_active:
@@ -159,7 +152,6 @@ class AdaptiveThrottle:
         *,
         hint: RateHint | None = None,
     ) -> None:
-        """See `Throttle`."""
         own = _own(ticket)
         self._search.lost(own.window, now_s)
         if hint is not None:
@@ -178,11 +170,9 @@ class AdaptiveThrottle:
             self.troubled(own, now_s)
 
     def cancelled(self, ticket: Ticket, now_s: float) -> None:
-        """See `Throttle`."""
         self._search.lost(_own(ticket).window, now_s)
 
     def troubled(self, ticket: Ticket, now_s: float) -> None:
-        """See `Throttle`."""
         advice = self._troubles.failed(
             _own(ticket).sequence,
             self._sequence,
@@ -197,7 +187,6 @@ class AdaptiveThrottle:
             self._search.restore(now_s)
 
     def waits_for(self, now_s: float) -> WaitReason | None:
-        """See `Throttle`."""
         wait_s = self.wait_s(now_s)
         if not wait_s:
             return None
@@ -206,11 +195,9 @@ class AdaptiveThrottle:
         return _ASKED if self._rates.is_asked_to_wait else _REFUSED
 
     def ends_after(self, requests: int | None) -> None:
-        """See `Throttle`."""
         self._rates.ends_after(requests)
 
     def statistics(self) -> ThrottleStatistics:
-        """See `Throttle`."""
         return ThrottleStatistics(
             limit=self.limit,
             in_flight=self._search.in_flight,

@@ -50,6 +50,7 @@ _OVERLOAD_S = 3.0
 _LONGEST_BELOW_S = 300.0
 _KEPT_IN_OVERLOAD = 0.7
 _WELL_BELOW = 0.75
+_UNLIMITED = 1 << 30
 
 
 class _Phase(Enum):
@@ -72,9 +73,16 @@ class ConcurrencySearch:
     large as the scatter of latencies demands.
     """
 
-    def __init__(self, *, start: int, cap: int) -> None:
-        """A search at its start, rising."""
-        self.limit = min(start, cap)
+    def __init__(self, *, start: int, cap: int, searches: bool = True) -> None:
+        """A search at its start, rising.
+
+        Args:
+            start: Requests in flight to begin with.
+            cap: Most of them.
+            searches: Whether it limits them; otherwise it counts them only.
+        """
+        self.limit = min(start, cap) if searches else _UNLIMITED
+        self._searches = searches
         self.in_flight = 0
         self.ceiling: int | None = None
         self._cap = cap
@@ -113,6 +121,8 @@ class ConcurrencySearch:
         self._area += in_flight * (now_s - self._area_s)
         self._area_s = now_s
         self.in_flight = in_flight = in_flight + 1
+        if not self._searches:
+            return None
         if in_flight >= self.limit:
             self._full_sequence = sequence
         window = self._window
@@ -188,6 +198,8 @@ class ConcurrencySearch:
                 self._measure()
 
     def _cut(self, to: int, now_s: float, *, below_s: float, ceiling: int) -> None:
+        if not self._searches:
+            return
         if not self._former:
             again = now_s - self._restored_s < self._below_s
             longer_s = min(2 * self._below_s, _LONGEST_BELOW_S)
@@ -373,44 +385,3 @@ def _value(level: Level) -> float:
 def _has_drifted(base: Level, level: Level) -> bool:
     change = abs(math.log(level.latency_s / base.latency_s))
     return change > math.log(_DRIFTED) + 3 * (level.error + base.error)
-
-
-class Steady:
-    """In place of a `ConcurrencySearch` where it does not limit what is in flight."""
-
-    limit = 1 << 30
-    ceiling: int | None = None
-
-    def __init__(self) -> None:
-        """Nothing in flight."""
-        self.in_flight = 0
-
-    def sent(self, sequence: int, now_s: float) -> None:  # noqa: ARG002
-        """Note a request going out."""
-        self.in_flight += 1
-
-    def answered(
-        self,
-        window: LatencyWindow | None,  # noqa: ARG002 - nothing is learned
-        sequence: int,  # noqa: ARG002
-        latency_s: float,  # noqa: ARG002
-        now_s: float,  # noqa: ARG002
-    ) -> None:
-        """Note an answer."""
-        self.in_flight -= 1
-
-    def lost(self, window: LatencyWindow | None, now_s: float) -> None:  # noqa: ARG002
-        """Note a request that ended without an answer."""
-        self.in_flight -= 1
-
-    def refused(self, now_s: float, *, at: int) -> None:
-        """See `ConcurrencySearch`; changes nothing."""
-
-    def overloaded(self, now_s: float) -> None:
-        """See `ConcurrencySearch`; changes nothing."""
-
-    def forget_ceiling(self) -> None:
-        """See `ConcurrencySearch`; there is none."""
-
-    def restore(self, now_s: float) -> None:
-        """See `ConcurrencySearch`; there is nothing to take back."""

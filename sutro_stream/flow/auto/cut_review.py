@@ -12,17 +12,17 @@ from enum import Enum, auto
 # of requests through, chance the same share.
 _DEEP = 1 / 3
 # So many requests at the lower rate make a share, with so many refusals among them. A
-# limit that is kept to still refuses some: one in two seconds, or one in a hundred.
+# limit that is kept to still refuses some: three in two seconds, or one in a hundred.
 _LOW_REQUESTS = 12
 _LOW_REFUSALS = 4
 _USUAL_SHARE = 0.015
-_USUAL_PER_S = 0.5
+_USUAL_PER_S = 1.5
 _MOST_USUAL_SHARE = 0.4
 # Cuts that did not begin after a run are reviewed before it goes below this share of
 # the rate; as long as so many requests were not in vain.
 _FLOOR = 1 / 12
 _NEXT_FLOOR = 1 / 40
-_FLOOR_REQUESTS = 28
+_FLOOR_REQUESTS = 60
 _FLOOR_REQUESTS_TOLD = 16
 # A trial is a sequential test: it ends when chance or a limit is so many times as
 # likely as the other (natural logarithms), for chance not before so many requests, as
@@ -30,7 +30,11 @@ _FLOOR_REQUESTS_TOLD = 16
 _SURE_OF_CHANCE = 4.0
 _SURE_OF_LIMIT = -3.5
 _TRIAL_REQUESTS = 16
-_MOST_PASSING = 0.97
+# It goes up by so much at most: what is out before the first refusal comes is refused
+# as well. Above a low rate, few are out.
+_MOST_RISE = 6.0
+_TRIAL_PER_S = 200.0
+_LEAST_PASSING, _MOST_PASSING = 0.01, 0.97
 # Refusals are that much later than their requests were sent, in their usual time.
 _LATE = 3.0
 _SETTLE_S = 0.1
@@ -52,6 +56,11 @@ _DEVIATIONS = 3.0
 _SPARE_REFUSALS = 2.0
 _LEAST_CHANCE = 0.02
 _MOST_CHANCE = 0.98
+# Some endpoints refuse now and then whatever the rate. A quota that is used up refuses
+# more than one of the next.
+_CALM_REQUESTS = 50
+_TOGETHER_REQUESTS = 20
+_TOLERATED = 0.015
 
 
 class Verdict(Enum):
@@ -99,6 +108,10 @@ class CutReview:
         self._wait_s, self._quiet_wait_s = _FIRST_WAIT_S, _FIRST_QUIET_WAIT_S
         self._trust_s, self._trusted_until_s = _FIRST_TRUST_S, 0.0
         self._block_sequence = self._block_refused = 0
+        # Refusals since the mark that may have been by chance, and the last of them.
+        self._mark = -1
+        self._suspect = -math.inf
+        self._suspects = 0
 
     # Cuts.
 
@@ -160,13 +173,20 @@ class CutReview:
         return is_quiet and now_s >= self._next_quiet_s
 
     def try_former(
-        self, sequence: int, now_s: float, *, refusal_s: float, is_over: bool
-    ) -> None:
-        """Begin a trial.
+        self,
+        sequence: int,
+        now_s: float,
+        *,
+        rate_per_s: float,
+        refusal_s: float,
+        is_over: bool,
+    ) -> float:
+        """Begin a trial; the rate of its requests.
 
         Args:
             sequence: Number of the next request.
             now_s: The time now.
+            rate_per_s: The rate now.
             refusal_s: How long a refusal usually takes.
             is_over: Whether it is because nothing is refused any more.
         """
@@ -175,12 +195,17 @@ class CutReview:
             self._next_quiet_s = now_s + self._quiet_wait_s
             self._quiet_wait_s = min(2 * self._quiet_wait_s, _LONGEST_WAIT_S)
         elif self._low_sequence is not None:
-            share = self._low_refused / (sequence - self._low_sequence)
-            self._passing = min(max(1 - share, 0.01), _MOST_PASSING)
+            low = sequence - self._low_sequence
+            share = self._low_refused / low
+            # A few requests tell it within a deviation only.
+            passing = 1 - share - math.sqrt(share * (1 - share) / low)
+            self._passing = min(max(passing, _LEAST_PASSING), _MOST_PASSING)
         self.is_trying = True
         self._trial_sequence, self._trial_refused = sequence, 0
         late_s = _LATE * refusal_s + _SETTLE_S
-        self._trial_ends_s = now_s + _TRIAL_REQUESTS / self.before_per_s + late_s
+        per_s = min(self.before_per_s, max(_MOST_RISE * rate_per_s, _TRIAL_PER_S))
+        self._trial_ends_s = now_s + _TRIAL_REQUESTS / per_s + late_s
+        return per_s
 
     def verdict(self, sequence: int, now_s: float, *, refused: bool) -> Verdict:
         """What the trial shows, asked at a refusal or later.
@@ -244,3 +269,20 @@ class CutReview:
             self.chance = share if share >= _LEAST_CHANCE else 0.0
             self._block_sequence, self._block_refused = sequence + 1, 0
         return True
+
+    def is_isolated(self, sequence: int, mark: int) -> bool:
+        """Whether a refusal is one among many answers.
+
+        Args:
+            sequence: Number of the request.
+            mark: Number of the request behind which the rate was cut.
+        """
+        if mark != self._mark:
+            self._mark, self._suspect, self._suspects = mark, -math.inf, 0
+        sent = sequence - mark
+        if sent < _CALM_REQUESTS:
+            return False
+        suspect, self._suspect = self._suspect, sequence
+        self._suspects += 1
+        is_many = self._suspects > 1 + _TOLERATED * sent
+        return not is_many and sequence - suspect > _TOGETHER_REQUESTS

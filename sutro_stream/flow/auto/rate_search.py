@@ -31,9 +31,6 @@ _CUT = 0.75
 _FIRST_CUT = 0.85
 _CUT_REQUESTS = 8
 _MEASURED_REQUESTS = 32
-_CALM_REQUESTS = 50
-_TOGETHER_REQUESTS = 20
-_TOLERATED = 0.015
 # On a busy machine timers are late; what was missed by less may be made up for.
 _LATE_S = 0.03
 _STRETCH_S = 0.25
@@ -91,7 +88,7 @@ class RateSearch:
     """
 
     def __init__(self) -> None:
-        """A rates that knows no limit: it begins gently and doubles every 0.2 s."""
+        """No limit is known: it begins gently and doubles every 0.2 s."""
         self._anchor: float | None = None
         self._period_s = _PERIOD_S
         self._probing_s = 0.0
@@ -103,8 +100,6 @@ class RateSearch:
         self._mark_sequence = -1
         self._cut_sequence = 0
         self._refused_since_mark = 0
-        self._suspect: int | None = None
-        self._suspects = 0
         self._next_sequence = 0
         self._refusal_s = 0.0
         self._end_sequence: int | None = None
@@ -113,8 +108,7 @@ class RateSearch:
         self._is_probe = False
         self._strikes = 0
         # What was let through before nothing was, and from when on.
-        self._used = 0
-        self._used_from_s = 0.0
+        self._used, self._used_from_s = 0, 0.0
         self._least = 0.0
         self._is_measured = False
         self._points: list[tuple[float, int]] = []
@@ -126,8 +120,7 @@ class RateSearch:
         self._recent_per_s = _START_PER_S
         self._review = CutReview()
         # What is gone back to when the cuts since are taken back.
-        self._before: tuple[float | None, float, float] = (None, 0.0, _PERIOD_S)
-        self._before_known = 0.0, 0.0
+        self._before = self._state
         self._low: float | None = None
         self.is_asked_to_wait = False
         self.cuts = 0
@@ -197,11 +190,11 @@ class RateSearch:
             return Refusal.STALE
         if review.is_trying or review.is_chance(sequence, now_s):
             self.ignored(sequence)
-            if not review.is_trying:
-                return Refusal.CHANCE
-            taken_back = self._judge(sequence, now_s, refused=True)
-            return Refusal.IN_VAIN if taken_back else Refusal.CHANCE
-        if self._is_isolated(sequence):
+            if review.is_trying and self._judge(sequence, now_s, refused=True):
+                return Refusal.IN_VAIN
+            return Refusal.CHANCE
+        is_usual = self._anchor is not None and not self._is_ending()
+        if is_usual and review.is_isolated(sequence, self._mark_sequence):
             self.ignored(sequence)
             return Refusal.ISOLATED
         review.refused(sequence)
@@ -215,30 +208,35 @@ class RateSearch:
         return Refusal.EMPTY if self._strikes else Refusal.EXCESS
 
     def answered(self, sequence: int, now_s: float) -> None:
-        """Note an answer while nothing seemed to be left; see `is_empty`."""
-        if sequence > self._mark_sequence:
+        """Note an answer: something is left after all."""
+        if self._strikes and sequence > self._mark_sequence:
             self._strikes = 0
             self._is_probe = False
             self._paused_until_s = min(self._paused_until_s, now_s)
 
     @property
-    def is_empty(self) -> bool:
-        """Whether nothing was let through since the last cut."""
-        return self._strikes > 0
+    def _state(self) -> tuple[float | None, float, float, float, float]:
+        return self._anchor, self._probing_s, self._period_s, self._known, self._safe
+
+    @_state.setter
+    def _state(self, state: tuple[float | None, float, float, float, float]) -> None:
+        self._anchor, self._probing_s, self._period_s, self._known, self._safe = state
 
     def _try_former(self, now_s: float, *, is_over: bool) -> None:
-        review = self._review
-        review.try_former(
-            self._next_sequence, now_s, refusal_s=self._refusal_s, is_over=is_over
+        rate = self._review.try_former(
+            self._next_sequence,
+            now_s,
+            rate_per_s=self._rate,
+            refusal_s=self._refusal_s,
+            is_over=is_over,
         )
         self._low = self._anchor
-        self._resume(now_s, review.before_per_s)
+        self._resume(now_s, rate)
 
     def _judge(self, sequence: int, now_s: float, *, refused: bool) -> bool:
         verdict = self._review.verdict(sequence, now_s, refused=refused)
         if verdict is Verdict.TAKEN_BACK:
-            self._anchor, self._probing_s, self._period_s = self._before
-            self._known, self._safe = self._before_known
+            self._state = self._before
             self._strikes = 0
             self._resume(now_s, self._rate_at(self._probing_s))
         elif verdict is Verdict.UPHELD:
@@ -259,21 +257,7 @@ class RateSearch:
         self._mark_s, self._mark_sequence = now_s, sequence
         self._cut_sequence = self._next_sequence
         self._refused_since_mark = 0
-        self._suspect = None
-        self._suspects = 0
         self._points.clear()
-
-    def _is_isolated(self, sequence: int) -> bool:
-        # Some endpoints refuse now and then whatever the rate. A quota that is used
-        # up refuses more than one of the next.
-        sent = sequence - self._mark_sequence
-        if self._anchor is None or sent < _CALM_REQUESTS or self._is_ending():
-            return False
-        suspect, self._suspect = self._suspect, sequence
-        self._suspects += 1
-        if self._suspects > 1 + _TOLERATED * sent:
-            return False
-        return suspect is None or sequence - suspect > _TOGETHER_REQUESTS
 
     def ignored(self, sequence: int) -> None:
         """Note a refusal that the rate did not cause."""
@@ -300,8 +284,7 @@ class RateSearch:
             # At the beginning less is sent than permitted, which is not due to a limit.
             before = sending_per_s if is_run else max(sending_per_s, _START_PER_S)
             self._review.begin(before, sequence, is_run=is_run, is_proven=is_proven)
-            self._before = self._anchor, self._probing_s, self._period_s
-            self._before_known = self._known, self._safe
+            self._before = self._state
         if self._anchor is None:
             mean = measured = _FIRST_CUT * sending_per_s
             self._known = self._safe = measured
@@ -385,8 +368,7 @@ class RateSearch:
             self._try_former(now_s, is_over=True)
         rate = self._rate
         most = 1.0 + rate * _LATE_S
-        credit = self._credit + rate * elapsed_s
-        self._credit = min(credit, most)
+        self._credit = min(self._credit + rate * elapsed_s, most)
         if self._review.is_trying:
             self._judge(self._next_sequence, now_s, refused=False)
             return

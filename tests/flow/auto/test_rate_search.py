@@ -17,12 +17,14 @@ class Endpoint:
         *,
         burst: float = 20.0,
         now_s: float = 0.0,
+        refusal_s: float = REFUSAL_S,
     ) -> None:
         self.rates = rates
         self.per_s = per_s
         self.burst = burst
         self.tokens = burst
         self.now_s = now_s
+        self.refusal_s = refusal_s
         self.sent = 0
         self.refused = 0
         self.kinds: list[Refusal] = []
@@ -48,7 +50,7 @@ class Endpoint:
         return admitted / (self.per_s * (until_s - started_s))
 
     def _deliver(self, retry_after_s: float | None) -> None:
-        while self._late and self._late[0][1] + REFUSAL_S <= self.now_s:
+        while self._late and self._late[0][1] + self.refusal_s <= self.now_s:
             sequence, sent_s = self._late.pop(0)
             self.refused += 1
             kind = self.rates.refused(sequence, sent_s, self.now_s, retry_after_s)
@@ -70,16 +72,17 @@ def test_nothing_is_limited_before_a_refusal() -> None:
 @pytest.mark.parametrize("burst", [10, 100, 1000])
 def test_a_permitted_rate_is_found_and_kept(per_s: float, burst: float) -> None:
     """Nearly all of it is used, and few requests are refused."""
-    rates = RateSearch()
-    endpoint = Endpoint(rates, per_s, burst=burst)
-    warm_up_s = 5.0 + burst / per_s
-    endpoint.run(warm_up_s)
-    sent, refused = endpoint.sent, endpoint.refused
-    assert endpoint.run(warm_up_s + 20.0) > 0.95
-    # A low limit is met again after fewer requests, and a deep cut is looked into: a
-    # trial of the former rate is refused for a moment.
-    tolerated = max(0.04, 2 / per_s)
-    assert (endpoint.refused - refused) / (endpoint.sent - sent) < tolerated
+    sent = refused = 0
+    # When a trial falls into the seconds measured is a matter of chance.
+    for refusal_s in (0.003, 0.005, 0.007):
+        endpoint = Endpoint(RateSearch(), per_s, burst=burst, refusal_s=refusal_s)
+        warm_up_s = 5.0 + burst / per_s
+        endpoint.run(warm_up_s)
+        sent, refused = sent - endpoint.sent, refused - endpoint.refused
+        assert endpoint.run(warm_up_s + 20.0) > 0.95
+        sent, refused = sent + endpoint.sent, refused + endpoint.refused
+    # A low limit is met again after fewer requests.
+    assert refused / sent < max(0.03, 1 / per_s)
 
 
 def test_a_clock_may_start_anywhere() -> None:

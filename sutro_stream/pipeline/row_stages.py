@@ -1,20 +1,77 @@
-"""A user's own stage over Arrow batches."""
+"""Stages over rows: the first of them only, and a user's own over Arrow batches."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import pyarrow as pa
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
-from sutro_stream.errors import StageError
+from sutro_stream.errors import ConfigurationError, StageError
 from sutro_stream.flow.stage import Columns, RunContext
 from sutro_stream.values.layout import Layout, Shape
 from sutro_stream.values.rows import Row, RowBatch
 
 BatchFunction: TypeAlias = Callable[[pa.RecordBatch], Awaitable[pa.RecordBatch]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """Let the first `rows` input rows pass, then stop reading.
+
+    Attributes:
+        rows: At least 1.
+    """
+
+    rows: int
+
+    def __post_init__(self) -> None:
+        """Refuse a limit that lets nothing pass."""
+        if self.rows < 1:
+            raise ConfigurationError("a limit must be at least 1 row")
+
+    @property
+    def yields(self) -> type[Row]:
+        return Row
+
+    def columns_needed(self, wanted: Columns) -> Columns:
+        return wanted
+
+    def bind(self, shape: Shape, context: RunContext) -> LimitStep:
+        if shape.kind is not RowBatch:
+            raise ConfigurationError(
+                "limit goes before rendering, right after a source"
+            )
+        meter = context.meter
+        if meter.rows_total is not None:
+            meter.rows_total = min(meter.rows_total, self.rows)
+        return LimitStep(rows=self.rows, shape=shape)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitStep:
+    """One run of `Limit`."""
+
+    rows: int
+    shape: Shape
+    # More rows of the same input are the same work.
+    identity: Mapping[str, str] = field(default_factory=dict)
+
+    async def __call__(
+        self, source: ObjectReceiveStream[Any], sink: ObjectSendStream[Any]
+    ) -> None:
+        left = self.rows
+        async with source, sink:
+            async for batch in source:
+                records = batch.records.slice(0, left)
+                left -= records.num_rows
+                await sink.send(
+                    RowBatch(records=records, first_index=batch.first_index)
+                )
+                if not left:
+                    return
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +104,8 @@ class MapBatches:
             function=self.function,
             layout=layout,
             shape=replace(shape, kind=RowBatch, rows=rows, instructions=None),
+            # Its name, since nothing can look into it.
+            identity={"stage": getattr(self.function, "__qualname__", "map_batches")},
         )
 
 
@@ -57,11 +116,7 @@ class MapStep:
     function: BatchFunction
     layout: Layout
     shape: Shape
-
-    @property
-    def identity(self) -> Mapping[str, str]:
-        """See `Step`: the function's name, since nothing can look into it."""
-        return {"stage": getattr(self.function, "__qualname__", "map_batches")}
+    identity: Mapping[str, str]
 
     async def __call__(
         self, source: ObjectReceiveStream[Any], sink: ObjectSendStream[Any]

@@ -6,9 +6,8 @@ import pytest
 
 from sutro_stream.errors import ConfigurationError, RateLimitedError, TransportError
 from sutro_stream.flow.auto.adaptive import AdaptiveThrottle
-from sutro_stream.flow.composite_throttle import combine
 from sutro_stream.flow.quotas import RateThrottle
-from sutro_stream.flow.throttle import Throttle
+from sutro_stream.flow.throttle import Throttle, combine
 from sutro_stream.testing.fixed_throttle import FixedThrottle
 
 REFUSED = RateLimitedError("answered HTTP 429", status=429)
