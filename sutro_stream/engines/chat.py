@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -11,7 +11,7 @@ from sutro_stream.engines.api_keys import ApiKey
 from sutro_stream.engines.dialects import Dialect, request_fields
 from sutro_stream.engines.endpoint import EndpointEngine, EndpointResponder
 from sutro_stream.engines.transports.registry import DEFAULT_TRANSPORT, TransportName
-from sutro_stream.values.instructions import Instructions
+from sutro_stream.values.instructions import Instructions, PromptForm
 from sutro_stream.wire.openai.completions import parse_completion, parse_events
 
 _REPLY_LIMIT_BYTES = 64 << 20
@@ -83,29 +83,60 @@ class ChatEngine(EndpointEngine):
             self._body_parts(instructions),
             parse_events if self._stream else parse_completion,
             further=self._extra_body,
+            encode=_ENCODINGS[instructions.form],
         )
 
     def _body_parts(self, instructions: Instructions) -> tuple[bytes, bytes]:
         """What stands before and after the encoded prompt in every request."""
         model = self._model or instructions.model
         opening: dict[str, Any] = {} if model is None else {"model": model}
-        messages = []
-        if instructions.system_prompt is not None:
-            messages = [{"role": "system", "content": instructions.system_prompt}]
+        messages = list(_shared_messages(instructions))
         prefix = orjson.dumps(opening | {"messages": messages})[:-2]
         prefix += b"," if messages else b""
-        prefix += b'{"role":"user","content":'
+        suffix = b"]"
+        if instructions.form is not PromptForm.MESSAGES:
+            prefix += b'{"role":"user","content":'
+            suffix = b"}]"
         fields = request_fields(instructions.sampling, self._dialect)
-        if instructions.schema is not None:
-            fields["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {
-                    "name": "output",
-                    "schema": instructions.schema.definition,
-                    "strict": True,
-                },
-            }
+        fields |= _response_format(instructions)
         if self._stream:
             fields |= {"stream": True, "stream_options": {"include_usage": True}}
         rest = orjson.dumps(fields | self._extra_body)
-        return prefix, b"}]" + (b"," + rest[1:] if rest != b"{}" else rest[1:])
+        return prefix, suffix + (b"," + rest[1:] if rest != b"{}" else rest[1:])
+
+
+def _inside(array: str) -> bytes:
+    """The elements of a JSON array, with the commas between them."""
+    return array.strip().encode()[1:-1]
+
+
+# What is JSON already becomes a part of the body as it is.
+_ENCODINGS: Mapping[PromptForm, Callable[[str], bytes]] = {
+    PromptForm.TEXT: orjson.dumps,
+    PromptForm.CONTENT: str.encode,
+    PromptForm.MESSAGES: _inside,
+}
+
+
+def _shared_messages(instructions: Instructions) -> Iterator[dict[str, str]]:
+    """The messages before those of a row."""
+    if instructions.system_prompt is not None:
+        yield {"role": "system", "content": instructions.system_prompt}
+    for example in instructions.examples:
+        yield {"role": "user", "content": example.prompt}
+        yield {"role": "assistant", "content": example.answer}
+
+
+def _response_format(instructions: Instructions) -> dict[str, Any]:
+    """How the endpoint is told of the schema; empty where it is not."""
+    schema, form = instructions.schema, instructions.response_format
+    if schema is None or form == "none":
+        return {}
+    told: dict[str, Any] = {"type": form}
+    if form == "json_schema":
+        told["json_schema"] = {
+            "name": "output",
+            "schema": schema.definition,
+            "strict": instructions.strict,
+        }
+    return {"response_format": told}

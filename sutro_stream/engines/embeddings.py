@@ -12,7 +12,7 @@ from sutro_stream.engines.dialects import Dialect
 from sutro_stream.engines.endpoint import EndpointEngine, EndpointResponder
 from sutro_stream.engines.transports.registry import DEFAULT_TRANSPORT, TransportName
 from sutro_stream.errors import ConfigurationError
-from sutro_stream.values.instructions import Instructions
+from sutro_stream.values.instructions import Instructions, PromptForm
 from sutro_stream.wire.openai.embeddings import parse_embedding
 
 _REPLY_LIMIT_BYTES = 16 << 20
@@ -98,6 +98,10 @@ class EmbeddingEngine(EndpointEngine):
 def _beyond_embedding(instructions: Instructions) -> str | None:
     if instructions.system_prompt is not None:
         return "system prompt"
+    if instructions.examples:
+        return "examples"
+    if instructions.form is not PromptForm.TEXT:
+        return "messages or images"
     if instructions.schema is not None:
         return "output schema"
     given = instructions.sampling.given()

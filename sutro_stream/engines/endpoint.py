@@ -164,6 +164,7 @@ class EndpointEngine:
         *,
         further: Mapping[str, Any],
         takes_seed: bool = True,
+        encode: Callable[[str], bytes] = orjson.dumps,
     ) -> EndpointResponder:
         """A responder whose requests have these bytes around the encoded prompt."""
         if self._transport is None:
@@ -178,6 +179,7 @@ class EndpointEngine:
             model=model,
             prefix=parts[0],
             suffix=parts[1],
+            encode=encode,
             parse=parse,
             takes_seed=takes_seed,
             identity=further_fields(further),
@@ -230,6 +232,7 @@ class EndpointResponder:
         model: The model asked for, `None` for the endpoint's own.
         prefix: What stands before the encoded prompt.
         suffix: What stands behind it, a closing brace at its end.
+        encode: Makes a prompt JSON.
         parse: Finds the answer in the body of a reply.
         takes_seed: Whether a row's seed is sent.
         identity: See `IdentifiesRequests`.
@@ -241,6 +244,7 @@ class EndpointResponder:
     model: str | None
     prefix: bytes
     suffix: bytes
+    encode: Callable[[str], bytes]
     parse: Callable[[bytes], Answer]
     takes_seed: bool
     identity: Mapping[str, str]
@@ -250,7 +254,7 @@ class EndpointResponder:
         suffix = self.suffix
         if seed is not None and self.takes_seed:
             suffix = b'%b,"seed":%d}' % (suffix[:-1], seed)
-        body = b"".join((self.prefix, orjson.dumps(prompt), suffix))
+        body = b"".join((self.prefix, self.encode(prompt), suffix))
         key = self.keys.key
         try:
             return self._read(await self.transport.post(body), prompt)

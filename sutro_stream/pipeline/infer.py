@@ -29,7 +29,7 @@ from sutro_stream.ledger.ledger import Ledger, OpenMode
 from sutro_stream.pipeline.limits import Limits
 from sutro_stream.pipeline.validation import TRUNCATED, error_kind, validate
 from sutro_stream.values.fingerprint import fingerprint
-from sutro_stream.values.instructions import Instructions
+from sutro_stream.values.instructions import Instructions, PromptForm
 from sutro_stream.values.layout import Shape
 from sutro_stream.values.outcomes import (
     Outcome,
@@ -196,6 +196,15 @@ class InferStep:
         }
         if self.stage.seed_per_row:
             parts["seeds"] = "one for each row"
+        if asked.examples:
+            shown = [[example.prompt, example.answer] for example in asked.examples]
+            parts["examples"] = fingerprint(shown)
+        if asked.form is not PromptForm.TEXT:
+            parts["prompts"] = asked.form.value
+        if schema is not None and asked.response_format != "json_schema":
+            parts["response format"] = asked.response_format
+        elif schema is not None and not asked.strict:
+            parts["response format"] = "json_schema, not strict"
         return {**parts, **request_identity(self.work.responder)}
 
     @property
