@@ -12,11 +12,9 @@ import anyio
 import orjson
 import pytest
 
-from sutro_stream.cli.key_command import key_command
 from sutro_stream.engines.chat import ChatEngine
 from sutro_stream.engines.embeddings import EmbeddingEngine
 from sutro_stream.engines.failures import error_for, failure
-from sutro_stream.engines.transports.registry import TRANSPORTS, TransportName
 from sutro_stream.engines.transports.transport import Reply as HttpReply
 from sutro_stream.errors import (
     AuthenticationError,
@@ -31,7 +29,9 @@ from sutro_stream.errors import (
 )
 from sutro_stream.flow.retry import is_retryable
 from sutro_stream.pipeline.validation import error_kind
+from sutro_stream.settings.key_command import key_command
 from sutro_stream.testing import GarbageBody, Reply, ScriptedChatServer, always
+from sutro_stream.values.endpoint import TRANSPORTS, TransportName
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.outcomes import ErrorKind
 
