@@ -114,6 +114,11 @@ class EndpointEngine:
         return _DEFAULT_CONCURRENCY
 
     @property
+    def description(self) -> Endpoint:
+        """The endpoint as it was described; holds secrets."""
+        return self._endpoint
+
+    @property
     def _closes_connections(self) -> bool:
         return False
 

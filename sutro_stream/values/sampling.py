@@ -107,7 +107,15 @@ class SamplingParams:
             raw = json.dumps(dict(data)).encode()
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"{what}: not JSON values: {error}") from None
-        params = parse_json(_adapter(), raw, what=what)
+        try:
+            params = parse_json(_adapter(), raw, what=what)
+        except ConfigurationError as error:
+            if set(data) <= set(cls.__dataclass_fields__):
+                raise
+            raise ConfigurationError(
+                f"{error}; a field of an endpoint's own goes into its extra_body "
+                "(--extra-body)"
+            ) from None
         low, high = params.min_tokens, params.max_tokens
         if low is not None and high is not None and low > high:
             message = f"{what}: min_tokens {low} is above max_tokens {high}"

@@ -212,10 +212,17 @@ def test_words_are_bounded() -> None:
             "Unsupported parameter: 'max_tokens' is not supported with this model.",
             "--sampling max_completion_tokens=",
         ),
-        ("'response_format' of type 'json_schema' is not supported", "--schema"),
+        (
+            "'response_format' of type 'json_schema' is not supported",
+            "--response-format",
+        ),
         ("'temperature' does not support 0.2 with this model", "--temperature"),
         ("top_p is not supported", "--sampling top_p="),
-        ("Unrecognized request argument supplied: top_k", "--dialect openai"),
+        ("Unrecognized request argument supplied: top_k", "--dialect"),
+        ("Extra inputs are not permitted: stop_token_ids (field)", "--extra-body"),
+        ("Missing required header: X-Tenant", "--header NAME=VALUE"),
+        ("Missing required query parameter: api-version", "into the address"),
+        ("The field reasoning_effort is required", "--extra-body"),
     ],
 )
 def test_a_refused_parameter_names_the_option_that_cures_it(

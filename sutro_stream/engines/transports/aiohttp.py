@@ -12,6 +12,7 @@ import aiohttp
 from yarl import URL
 
 from sutro_stream.engines.transports import faults
+from sutro_stream.engines.transports.request_head import basic_credentials
 from sutro_stream.engines.transports.transport import (
     Destination,
     Reply,
@@ -27,7 +28,8 @@ _PLAIN_BODY_BYTES = 1 << 20
 
 class _Through(TypedDict, total=False):
     proxy: URL
-    proxy_auth: aiohttp.BasicAuth
+    headers: Mapping[str, str]
+    proxy_headers: Mapping[str, str]
 
 
 _DIRECTLY: _Through = {}
@@ -43,6 +45,7 @@ class AiohttpTransport:
         self._proxy: _Proxy | None = None
         if destination.proxy is not None:
             self._proxy = _Proxy(destination.proxy, destination.url.scheme)
+            self._proxy.use_headers(destination.headers)
             self._where += f" through {self._proxy.name}"
         self._session: aiohttp.ClientSession | None = None
         self._stack: AsyncExitStack | None = None
@@ -62,7 +65,7 @@ class AiohttpTransport:
             aiohttp.ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers=self._with_proxy(to.headers),
+                headers=dict(to.headers) if self._proxy is None else None,
                 timeout=aiohttp.ClientTimeout(
                     total=None, sock_connect=to.connect_timeout_s
                 ),
@@ -84,13 +87,11 @@ class AiohttpTransport:
             await stack.aclose()
 
     def use_headers(self, headers: Mapping[str, str]) -> None:
-        if self._session is not None:
+        if self._proxy is not None:
+            self._proxy.use_headers(headers)
+        elif self._session is not None:
             self._session.headers.clear()
-            self._session.headers.update(self._with_proxy(headers))
-
-    def _with_proxy(self, headers: Mapping[str, str]) -> dict[str, str]:
-        further = {} if self._proxy is None else self._proxy.headers
-        return {**headers, **further}
+            self._session.headers.update(headers)
 
     async def post(self, body: bytes) -> Reply:
         session = self._session
@@ -138,22 +139,28 @@ class _Proxy:
     Attributes:
         name: How messages call it.
         arguments: What each request is told.
-        headers: What each request carries for it.
     """
 
     def __init__(self, url: URL, scheme: str) -> None:
         """A proxy towards endpoints of this scheme."""
         self.name = f"proxy {faults.place(url)}"
-        self.arguments: _Through = {"proxy": url.with_user(None)}
-        self.headers: dict[str, str] = {}
+        self.arguments: _Through = {"proxy": url.with_user(None), "headers": {}}
+        self._of_requests: dict[str, str] = {}
         if url.user is None:
             return
-        auth = aiohttp.BasicAuth(url.user, url.password or "", encoding="utf-8")
+        field = {"Proxy-Authorization": basic_credentials(url)}
         if scheme == "https":
-            self.arguments["proxy_auth"] = auth
+            self.arguments["proxy_headers"] = field
         else:
-            # aiohttp sends it with the first request of a connection only.
-            self.headers["Proxy-Authorization"] = auth.encode()
+            # aiohttp would send it with the first request of a connection only.
+            self._of_requests = field
+
+    def use_headers(self, headers: Mapping[str, str]) -> None:
+        """Send these with each request.
+
+        As those of a session, aiohttp would show them to the proxy as well.
+        """
+        self.arguments["headers"] = {**headers, **self._of_requests}
 
     def failure(self, error: Exception) -> EngineError | None:
         """The error that is the proxy's, `None` for the endpoint's."""
