@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import click
 
 from sutro_stream.cli.declared import (
     ABOVE_ZERO,
     AT_LEAST_ONE,
+    FILE,
     Concurrency,
     Duration,
     Group,
@@ -17,27 +20,48 @@ from sutro_stream.cli.declared import (
     option,
 )
 from sutro_stream.settings import API_KEY_VARIABLE, DEPLOYMENT_KEY_VARIABLE
+from sutro_stream.values.endpoint import (
+    DIALECTS,
+    TRANSPORTS,
+    USUAL_DIALECT,
+    USUAL_TRANSPORT,
+    Dialect,
+    TransportName,
+)
 
 LOCAL_ENGINE = "local"
 _BUDGETS = ("usd", "tokens", "calls", "minutes")
 _ANSWERING, _LIMITS = Group.ANSWERING, Group.LIMITS
 _OF_REQUESTS = (Needs.ENDPOINT, Needs.REQUESTS)
 
-DialectName = Literal["openai", "vllm", "llama.cpp"]
-TransportName = Literal["fast", "aiohttp"]
+REACH = (
+    "model",
+    "api_key_env",
+    "api_key_command",
+    "dialect",
+    "header",
+    "header_env",
+    "extra_body",
+    "stream",
+    "transport",
+    "proxy",
+    "ca_file",
+)
+"""The options of an endpoint, which other commands take as well."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnsweringOptions:
     """Who answers; the defaults stand for "not given"."""
 
-    engine: str = option(
+    engine: tuple[str, ...] = option(
         _ANSWERING,
         "--engine",
         needs=Needs.REQUESTS,
-        default=LOCAL_ENGINE,
+        default=(),
         metavar="local|URL",
-        help="The embedded model, or the address of an OpenAI-compatible endpoint.",
+        help="The embedded model, or the address of an OpenAI-compatible endpoint; "
+        "repeat to share the work among several.  [default: local]",
     )
     deployment: str | None = option(
         _ANSWERING,
@@ -51,12 +75,14 @@ class AnsweringOptions:
         metavar="NAME|FILE",
         help="Model to ask for; with the local engine, a GGUF file.",
     )
-    api_key_env: str | None = option(
+    api_key_env: tuple[str, ...] = option(
         _ANSWERING,
         "--api-key-env",
         needs=Needs.ENDPOINT,
+        default=(),
         metavar="VARIABLE",
-        help="Environment variable that holds the endpoint's key.  "
+        help="Environment variable that holds the endpoint's key; repeat for several "
+        "keys of one endpoint, or one of each.  "
         f"[default: {API_KEY_VARIABLE}; with --deployment, {DEPLOYMENT_KEY_VARIABLE}]",
     )
     api_key_command: str | None = option(
@@ -67,20 +93,68 @@ class AnsweringOptions:
         help="Command that prints the endpoint's key, run without a shell; run again "
         "when the endpoint refuses the key.",
     )
-    dialect: DialectName | None = option(
+    dialect: Dialect | None = option(
         _ANSWERING,
         "--dialect",
         needs=_OF_REQUESTS,
-        type=click.Choice(["openai", "vllm", "llama.cpp"]),
-        help="Which sampling parameters the endpoint knows.  [default: vllm]",
+        type=click.Choice(DIALECTS),
+        help="Whose parameters the endpoint knows, and what it calls them.  "
+        f"[default: {USUAL_DIALECT}]",
+    )
+    header: tuple[str, ...] = option(
+        _ANSWERING,
+        "--header",
+        needs=_OF_REQUESTS,
+        default=(),
+        metavar="NAME=VALUE",
+        help="Header of each request; repeatable.",
+    )
+    header_env: tuple[str, ...] = option(
+        _ANSWERING,
+        "--header-env",
+        needs=_OF_REQUESTS,
+        default=(),
+        metavar="NAME=VARIABLE",
+        help="The same, its value in an environment variable; repeatable.",
+    )
+    extra_body: str | None = option(
+        _ANSWERING,
+        "--extra-body",
+        needs=_OF_REQUESTS,
+        metavar="JSON|@FILE",
+        help="Object whose fields are added to each request as they are.",
+    )
+    stream: bool = option(
+        _ANSWERING,
+        "--stream",
+        needs=_OF_REQUESTS,
+        default=False,
+        help="Ask for streamed replies, for servers that do not notice otherwise that "
+        "a request was given up.",
     )
     transport: TransportName | None = option(
         _ANSWERING,
         "--transport",
         needs=_OF_REQUESTS,
-        type=click.Choice(["fast", "aiohttp"]),
+        type=click.Choice(TRANSPORTS),
         help="What speaks HTTP to the endpoint; fast needs a fourth of the "
-        "processor's time.  [default: fast]",
+        f"processor's time.  [default: {USUAL_TRANSPORT}; with --proxy, aiohttp]",
+    )
+    proxy: str | None = option(
+        _ANSWERING,
+        "--proxy",
+        needs=_OF_REQUESTS,
+        metavar="URL",
+        help="HTTP proxy that requests go through, with user and password if it asks "
+        "for them; one that the environment names is not used.",
+    )
+    ca_file: Path | None = option(
+        _ANSWERING,
+        "--ca-file",
+        needs=_OF_REQUESTS,
+        type=FILE,
+        metavar="FILE",
+        help="Certificate authorities (PEM) to trust beside those of this machine.",
     )
     concurrency: int | Literal["auto"] | None = option(
         _ANSWERING,
@@ -181,7 +255,38 @@ class AnsweringOptions:
     @property
     def is_local(self) -> bool:
         """Whether the embedded engine answers."""
-        return self.engine == LOCAL_ENGINE
+        return self.engine in ((), (LOCAL_ENGINE,))
+
+    def check_reach(self, option: str = "--engine") -> None:
+        """Refuse addresses and keys that do not go together.
+
+        Args:
+            option: Where the addresses were given.
+
+        Raises:
+            UsageError: Says which options, and what to do.
+        """
+        if self.api_key_env and self.api_key_command is not None:
+            raise click.UsageError(
+                "--api-key-env and --api-key-command exclude each other"
+            )
+        # The value is left out: an address may hold a password or a key.
+        for address in () if self.is_local else self.engine:
+            if address == LOCAL_ENGINE:
+                raise click.UsageError(
+                    f"{option} local cannot share the work with other endpoints"
+                )
+            if urlsplit(address).scheme not in {"http", "https"}:
+                raise click.UsageError(
+                    f"unknown engine: {option} takes 'local', or an endpoint's address "
+                    "such as http://127.0.0.1:8000/v1"
+                )
+        engines, keys = len(self.engine), len(self.api_key_env)
+        if engines > 1 and keys not in {0, 1, engines}:
+            raise click.UsageError(
+                f"{keys} --api-key-env for {engines} endpoints: give one key for all, "
+                "or one for each in their order"
+            )
 
     @property
     def budget_limits(self) -> dict[str, float]:

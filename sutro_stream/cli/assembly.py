@@ -12,14 +12,13 @@ from typing import TypeAlias
 
 import click
 
-from sutro_stream.cli.key_command import key_command
 from sutro_stream.cli.options import RunOptions, unescaped
 from sutro_stream.cli.placing import InputFormat
-from sutro_stream.engines.api_keys import ApiKey
+from sutro_stream.cli.reaching import endpoints_of
 from sutro_stream.engines.chat import ChatEngine
+from sutro_stream.engines.group import EngineGroup
 from sutro_stream.engines.hedging import Hedge
 from sutro_stream.engines.local import LocalEngine
-from sutro_stream.engines.transports.registry import DEFAULT_TRANSPORT
 from sutro_stream.errors import ConfigurationError, SourceNotFoundError
 from sutro_stream.flow.budget import Budget
 from sutro_stream.flow.retry import RetryPolicy
@@ -44,7 +43,7 @@ from sutro_stream.values.sampling import SamplingParams
 from sutro_stream.values.schema import OutputSchema
 
 Prompting: TypeAlias = Render | Prompts | Messages
-ModelEngine: TypeAlias = ChatEngine | LocalEngine
+ModelEngine: TypeAlias = ChatEngine | EngineGroup | LocalEngine
 
 _URL_SCHEMES = ("http://", "https://")
 
@@ -75,23 +74,16 @@ def engine_of(options: RunOptions, settings: Settings) -> ModelEngine:
     """The engine asked for.
 
     Raises:
+        UsageError: An option is not of the form that it must have.
         ConfigurationError: Its address or key is not valid.
     """
     if options.is_local:
         return LocalEngine(options.model)
-    return ChatEngine(
-        options.engine,
-        options.model,
-        api_key=_api_key(options, settings),
-        dialect=options.dialect or "vllm",
-        transport=options.transport or DEFAULT_TRANSPORT,
-    )
-
-
-def _api_key(options: RunOptions, settings: Settings) -> ApiKey | None:
-    if options.api_key_command is not None:
-        return key_command(options.api_key_command)
-    return settings.api_key(options.api_key_env)
+    engines = [
+        ChatEngine.of(endpoint, options.model)
+        for endpoint in endpoints_of(options, settings)
+    ]
+    return engines[0] if len(engines) == 1 else EngineGroup(engines)
 
 
 def inference_of(

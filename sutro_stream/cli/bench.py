@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
-from sutro_stream.settings import API_KEY_VARIABLE, Settings
+from sutro_stream.cli.answering import REACH, AnsweringOptions
+from sutro_stream.cli.declared import takes
+from sutro_stream.settings import Settings
 
 
 @click.command(
@@ -30,17 +32,7 @@ or longer, and `auto` is measured for three times that.""",
     metavar="URL|local",
     help="Address of an OpenAI-compatible endpoint, or 'local', the embedded engine.",
 )
-@click.option("--model", metavar="NAME", help="Model to ask for.")
-@click.option(
-    "--api-key-env",
-    metavar="NAME",
-    help=f"Environment variable with the key.  [default: {API_KEY_VARIABLE}]",
-)
-@click.option(
-    "--dialect",
-    type=click.Choice(["openai", "vllm", "llama.cpp"]),
-    help="Sampling parameters that the endpoint knows.  [default: vllm]",
-)
+@takes(AnsweringOptions, only=REACH)
 @click.option(
     "--input",
     "input_",
@@ -92,7 +84,9 @@ or longer, and `auto` is measured for three times that.""",
     help="Write every figure as JSON.",
 )
 @click.pass_obj
-def bench(settings: Settings, /, input_: str | None, **given: Any) -> int:
+def bench(
+    settings: Settings, /, endpoint: str, input_: str | None, **given: Any
+) -> int:
     """Find out how much an endpoint answers, and at how many requests in flight.
 
     Doubles the requests in flight until more of them bring no more answers, shows
@@ -102,4 +96,6 @@ def bench(settings: Settings, /, input_: str | None, **given: Any) -> int:
     # Engines and Arrow take most of a second to import.
     from sutro_stream.cli.benching import BenchOptions, execute  # noqa: PLC0415
 
-    return execute(BenchOptions(input=input_, **given), settings)
+    reach = {name: given.pop(name) for name in REACH}
+    answering = AnsweringOptions(engine=(endpoint,), **reach)
+    return execute(BenchOptions(answering=answering, input=input_, **given), settings)

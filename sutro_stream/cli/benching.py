@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 import orjson
 
-from sutro_stream.cli.answering import LOCAL_ENGINE, DialectName
+from sutro_stream.cli.answering import REACH, AnsweringOptions
 from sutro_stream.cli.assembly import ModelEngine, engine_of, prompts_of
 from sutro_stream.cli.messages import complain, say
 from sutro_stream.cli.options import RunOptions
@@ -53,10 +52,7 @@ _HEADER = (
 class BenchOptions:
     """One call of the command; `None` and empty tuples stand for "not given"."""
 
-    endpoint: str
-    model: str | None
-    api_key_env: str | None
-    dialect: DialectName | None
+    answering: AnsweringOptions
     input: str | None
     column: tuple[str, ...]
     function: Path | None
@@ -67,26 +63,13 @@ class BenchOptions:
     plot: Path | None
     json_: Path | None
 
-    @property
-    def is_local(self) -> bool:
-        """Whether the embedded engine answers."""
-        return self.endpoint == LOCAL_ENGINE
-
     def check(self) -> None:
         """Refuse combinations that make no sense, before any work is done.
 
         Raises:
             UsageError: Says which options, and what to do.
         """
-        # The value is left out: an address may hold a password or a key.
-        if not self.is_local and urlsplit(self.endpoint).scheme not in {
-            "http",
-            "https",
-        }:
-            raise click.UsageError(
-                "unknown endpoint: --endpoint takes 'local', or an address such as "
-                "http://127.0.0.1:8000/v1"
-            )
+        self.answering.check_reach("--endpoint")
         asks = bool(self.column) or self.function is not None
         if self.input is None and asks:
             raise click.UsageError("--column and --function need --input FILE")
@@ -104,11 +87,9 @@ class BenchOptions:
             inputs=() if self.input is None else (self.input,),
             function=self.function,
             column=self.column,
-            engine=self.endpoint,
-            model=self.model,
-            dialect=self.dialect,
-            api_key_env=self.api_key_env,
+            engine=self.answering.engine,
             limit=_MOST_PROMPTS,
+            **{name: getattr(self.answering, name) for name in REACH},
         )
 
 
@@ -130,13 +111,15 @@ def execute(options: BenchOptions, settings: Settings) -> int:
         return ending.exit_code
     for line in _conclusions(ending):
         say(line)
-    _write(options, ending, title=f"{engine.name} {options.model or ''}".strip())
+    _write(
+        options, ending, title=f"{engine.name} {options.answering.model or ''}".strip()
+    )
     return _DONE if any(level.answers for level in ending) else _NOTHING_ANSWERED
 
 
 async def _measure(options: BenchOptions, engine: ModelEngine) -> Sequence[Level]:
     most = options.max_in_flight
-    if not options.is_local:
+    if not options.answering.is_local:
         most = most_in_flight(most)
     prompts, instructions = await _prompts(options)
     async with engine:
@@ -159,7 +142,7 @@ async def _measure(options: BenchOptions, engine: ModelEngine) -> Sequence[Level
 async def _prompts(options: BenchOptions) -> tuple[list[str], Instructions]:
     limited = SamplingParams(max_tokens=options.max_tokens)
     if options.input is None:
-        instructions = Instructions(model=options.model, sampling=limited)
+        instructions = Instructions(model=options.answering.model, sampling=limited)
         return list(_made_up()), instructions
     pipeline, instructions = prompts_of(options.as_run())
     texts = await _texts(pipeline)

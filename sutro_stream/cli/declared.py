@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -122,11 +122,22 @@ def options_of(record: type) -> Iterator[Declared]:
             )
 
 
-def takes(record: type) -> Callable[[CommandT], CommandT]:
-    """Let a command that shows groups have the options of a dataclass."""
+def takes(
+    record: type, *, only: Collection[str] | None = None
+) -> Callable[[CommandT], CommandT]:
+    """Let a command have the options of a dataclass.
+
+    Args:
+        record: The dataclass.
+        only: Fields of the options wanted, `None` for all.
+    """
 
     def add(command: CommandT) -> CommandT:
-        parameters = [declared.parameter() for declared in options_of(record)]
+        parameters = [
+            declared.parameter()
+            for declared in options_of(record)
+            if only is None or declared.field in only
+        ]
         known = getattr(command, "__click_params__", [])
         command.__click_params__ = [*reversed(parameters), *known]  # type: ignore[attr-defined]
         return command

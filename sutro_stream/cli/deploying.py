@@ -20,7 +20,7 @@ def deployment_of(options: RunOptions, settings: Settings) -> Deployment:
     Raises:
         ConfigurationError: Its address or key is not valid, or there is no key.
     """
-    key = settings.deployment_key(options.api_key_env)
+    key = settings.deployment_key(next(iter(options.api_key_env), None))
     return Deployment(options.deployment or settings.deployment_url(), key)
 
 

@@ -22,9 +22,9 @@ from sutro_stream.cli.options import RunOptions
 from sutro_stream.cli.preview import described, preview
 from sutro_stream.cli.process import most_in_flight
 from sutro_stream.cli.progress import LiveProgress
+from sutro_stream.cli.reaching import unused_proxies
 from sutro_stream.cli.signals import Stopped, run_until_signal
 from sutro_stream.cli.summary import summary
-from sutro_stream.engines.dialects import request_fields
 from sutro_stream.errors import ConfigurationError, EngineError
 from sutro_stream.ledger.inspection import inspect, made_output
 from sutro_stream.ledger.ledger import OpenMode
@@ -34,8 +34,10 @@ from sutro_stream.pipeline.report import RunReport, RunStatus
 from sutro_stream.settings import Settings
 from sutro_stream.sinks.formats import sink_for
 from sutro_stream.sinks.sink import Sink
+from sutro_stream.values.endpoint import USUAL_DIALECT
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.outcomes import TRANSPORT_FAILURES, Result
+from sutro_stream.wire.openai.dialects import request_fields
 
 _DONE, _NOTHING_ANSWERED, _STOPPED = 0, 1, 3
 
@@ -136,6 +138,8 @@ def _answering(
         return deployment, asked_of(options) | submission_of(options, deployment)
     prompts, _ = prompts_of(options)
     engine = engine_of(options, settings)
+    for told in unused_proxies(options, settings):
+        complain(told, label="note")
     most = None
     if not options.is_local:
         number = options.concurrency
@@ -220,7 +224,7 @@ def _name(options: RunOptions, settings: Settings, instructions: Instructions) -
     if options.deployment is not None:
         return deployment_of(options, settings).name
     engine = engine_of(options, settings)
-    dialect = options.dialect or ("llama.cpp" if options.is_local else "vllm")
+    dialect = options.dialect or ("llama.cpp" if options.is_local else USUAL_DIALECT)
     request_fields(instructions.sampling, dialect)
     return engine.name
 

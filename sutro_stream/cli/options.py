@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import click
 
@@ -43,7 +42,7 @@ class RunOptions(PlacingOptions, AnsweringOptions, AskingOptions):
         if self.deployment is not None:
             self._check_deployment()
         elif not self.is_local:
-            self._check_endpoint()
+            self.check_reach()
         self.check_files()
 
     def _check_asking(self) -> None:
@@ -84,6 +83,8 @@ class RunOptions(PlacingOptions, AnsweringOptions, AskingOptions):
     def _check_deployment(self) -> None:
         if self.concurrency == "auto":
             raise click.UsageError(f"--concurrency auto {Needs.REQUESTS.value}")
+        if len(self.api_key_env) > 1:
+            raise click.UsageError("a deployment has one --api-key-env")
         published = self.published_function is not None
         if published and self.model is not None:
             raise click.UsageError(
@@ -94,18 +95,6 @@ class RunOptions(PlacingOptions, AnsweringOptions, AskingOptions):
             raise click.UsageError(
                 "--dry-run cannot show the prompts of a published Function: the "
                 "deployment makes them"
-            )
-
-    def _check_endpoint(self) -> None:
-        if self.api_key_env is not None and self.api_key_command is not None:
-            raise click.UsageError(
-                "--api-key-env and --api-key-command exclude each other"
-            )
-        # The value is left out: an address may hold a password or a key.
-        if urlsplit(self.engine).scheme not in {"http", "https"}:
-            raise click.UsageError(
-                "unknown engine: --engine takes 'local', or an endpoint's address "
-                "such as http://127.0.0.1:8000/v1"
             )
 
 

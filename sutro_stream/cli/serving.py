@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,9 @@ from sutro_stream.jobs.engines import EnginesFor, engines_for
 from sutro_stream.server.serving import serve_forever
 from sutro_stream.settings import Settings
 from sutro_stream.settings.deployment import DeploymentSettings
+from sutro_stream.values.catalogue import Catalogue
+
+_LOG = logging.getLogger("sutro_stream")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +61,7 @@ def execute(
         server = replace(server, port=options.port)
     deployment = replace(deployment, server=server)
     log_to_stderr(options.log_format, requests=options.log_requests)
+    _note_unused_proxies(deployment.service.catalogue, settings)
     serving = partial(
         serve_forever, deployment, on_ready=_greet, engines_for=engines_for
     )
@@ -64,6 +69,23 @@ def execute(
     if isinstance(ending, Stopped):
         complain(f"{ending}; what was accepted is kept", label=None)
     return 0
+
+
+def _note_unused_proxies(catalogue: Catalogue, settings: Settings) -> None:
+    """Log once for each variable of a proxy that an endpoint does not use."""
+    found: dict[str, str] = {}
+    for model in catalogue.models.values():
+        for endpoint in model.endpoints:
+            name = settings.unused_proxy(endpoint.url)
+            if endpoint.proxy is None and name is not None:
+                found.setdefault(name, model.name)
+    for name, model_name in found.items():
+        _LOG.warning(
+            "%s is set, and not used for the endpoints of %s; to send requests through "
+            "that proxy, give the endpoints its address as proxy",
+            name,
+            model_name,
+        )
 
 
 def _greet(url: str) -> None:

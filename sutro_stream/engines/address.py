@@ -11,6 +11,8 @@ from sutro_stream.errors import ConfigurationError
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
+# What an identity provider gives: three parts of base64, the first of them JSON.
+_TOKEN = re.compile(r"eyJ[\w-]*\.[\w-]+\.")
 _OF_THE_BODY = frozenset({"content-length", "transfer-encoding"})
 
 
@@ -47,23 +49,54 @@ def origin(url: URL) -> str:
     return f"{url.scheme}://{url.host_subcomponent}:{url.port}"
 
 
+def proxy_address(proxy: str) -> URL:
+    """The address of a proxy, which is not shown: it may hold a password.
+
+    Raises:
+        ConfigurationError: It is not an http URL.
+    """
+    try:
+        url = URL(proxy)
+    except ValueError:
+        url = URL()
+    if url.scheme != "http" or not url.host:
+        raise ConfigurationError(
+            "the proxy's address must be an http:// URL such as "
+            "http://proxy.example.com:3128; proxies of other kinds are not known"
+        )
+    return url
+
+
 def request_headers(
-    base: URL, *, api_key: str | None, further: Mapping[str, str] | None
+    base: URL,
+    *,
+    api_key: str | None,
+    further: Mapping[str, str],
+    key_header: str | None = None,
 ) -> dict[str, str]:
     """The header fields of each request with a JSON body.
+
+    Args:
+        base: Where requests go.
+        api_key: Their key, `None` for none.
+        further: Other fields.
+        key_header: Field of keys that are no tokens, `None` for `Authorization`.
 
     Raises:
         ConfigurationError: The key is no key, or there are two of them; or a header
             is none, or one that belongs to the body.
     """
     headers = {"Content-Type": "application/json"}
-    for name, value in (further or {}).items():
+    for name, value in further.items():
         _check_header(name, value)
         headers[name] = value
     if api_key is not None:
         if not api_key.isascii() or not api_key.isprintable():
             raise ConfigurationError("the API key holds characters no key has")
-        headers["Authorization"] = f"Bearer {api_key}"
+        if key_header is None or _TOKEN.match(api_key):
+            headers["Authorization"] = f"Bearer {api_key}"
+        else:
+            headers[key_header] = api_key
     names = {name.lower() for name in headers}
     if base.user is not None and "authorization" in names:
         raise ConfigurationError(
@@ -74,11 +107,15 @@ def request_headers(
 
 
 def _check_header(name: str, value: str) -> None:
-    # The value is not shown: it may be a key.
-    if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+    # Neither is shown that is wrong: it may be a key, or hold one.
+    if not _HEADER_NAME.fullmatch(name):
         raise ConfigurationError(
-            f"header {name!r}: its name or its value holds characters that cannot "
-            "be sent"
+            "a header's name holds characters that cannot be sent; it is made of "
+            "letters, digits and hyphens"
+        )
+    if not _HEADER_VALUE.fullmatch(value):
+        raise ConfigurationError(
+            f"header {name!r}: its value holds characters that cannot be sent"
         )
     if name.lower() in _OF_THE_BODY:
         raise ConfigurationError(

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from inspect import iscoroutinefunction
-from typing import TypeAlias
 
 import anyio
 from anyio import to_thread
 
 from sutro_stream.errors import ConfigurationError
-
-ApiKey: TypeAlias = str | Callable[[], str | Awaitable[str]]
-"""A key, or a function that returns the one that is valid now; it may be async."""
+from sutro_stream.values.endpoint import ApiKey
 
 _LEAST_INTERVAL_S = 1.0
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from os import PathLike
+from pathlib import Path
+from typing import Any, Self
 
 import orjson
 
-from sutro_stream.engines.api_keys import ApiKey
-from sutro_stream.engines.dialects import Dialect
 from sutro_stream.engines.endpoint import EndpointEngine, EndpointResponder
-from sutro_stream.engines.transports.registry import DEFAULT_TRANSPORT, TransportName
 from sutro_stream.errors import ConfigurationError
-from sutro_stream.values.instructions import Instructions
+from sutro_stream.values.endpoint import (
+    USUAL_DIALECT,
+    ApiKey,
+    Dialect,
+    Endpoint,
+    TransportName,
+)
+from sutro_stream.values.instructions import Instructions, PromptForm
 from sutro_stream.wire.openai.embeddings import parse_embedding
 
 _REPLY_LIMIT_BYTES = 16 << 20
@@ -26,17 +32,19 @@ class EmbeddingEngine(EndpointEngine):
     one for each request.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that an endpoint has
         self,
         base_url: str,
         model: str | None = None,
         *,
         api_key: ApiKey | None = None,
         dimensions: int | None = None,
-        dialect: Dialect = "vllm",
+        dialect: Dialect = USUAL_DIALECT,
         headers: Mapping[str, str] | None = None,
         extra_body: Mapping[str, Any] | None = None,
-        transport: TransportName = DEFAULT_TRANSPORT,
+        transport: TransportName | None = None,
+        proxy: str | None = None,
+        ca_file: str | PathLike[str] | None = None,
     ) -> None:
         """Describe the endpoint; nothing is opened yet.
 
@@ -46,31 +54,49 @@ class EmbeddingEngine(EndpointEngine):
                 `None` uses theirs.
             api_key: As for `ChatEngine`.
             dimensions: Length of vectors to ask for, `None` for the model's own.
-            dialect: Which tokenizer routes the endpoint has; `"openai"` none.
-            headers: Further request headers.
+            dialect: As for `ChatEngine`; says which routes of a tokenizer there are.
+            headers: As for `ChatEngine`.
             extra_body: Further fields of each request, sent as they are.
-            transport: What speaks HTTP: `"fast"`, a client of our own that does what
-                a row needs and no more, or `"aiohttp"`, at four times the processor's
-                time.
+            transport: As for `ChatEngine`.
+            proxy: As for `ChatEngine`.
+            ca_file: As for `ChatEngine`.
 
         Raises:
-            ConfigurationError: The address is not an http(s) URL, or the key no key.
+            ConfigurationError: As by `ChatEngine`; or `dimensions` is below 1.
         """
-        super().__init__(
-            base_url,
-            model,
-            route="/embeddings",
+        endpoint = Endpoint(
+            url=base_url,
             api_key=api_key,
             dialect=dialect,
-            headers=headers,
+            headers=dict(headers or {}),
+            extra_body=dict(extra_body or {}),
             transport=transport,
-            reply_limit_bytes=_REPLY_LIMIT_BYTES,
+            proxy=proxy,
+            ca_file=None if ca_file is None else Path(ca_file),
+        )
+        super().__init__(
+            endpoint, model, route="/embeddings", reply_limit_bytes=_REPLY_LIMIT_BYTES
         )
         if dimensions is not None and dimensions < 1:
             raise ConfigurationError("dimensions must be at least 1")
-        self._fields = dict(extra_body or {})
+        self._fields = dict(endpoint.extra_body)
         if dimensions is not None:
             self._fields = {"dimensions": dimensions} | self._fields
+
+    @classmethod
+    def of(cls, endpoint: Endpoint, model: str | None = None) -> Self:
+        """The engine of an endpoint; as `ChatEngine.of`, streams there are none."""
+        return cls(
+            endpoint.url,
+            model,
+            api_key=endpoint.api_key,
+            dialect=endpoint.dialect,
+            headers=endpoint.headers,
+            extra_body=endpoint.extra_body,
+            transport=endpoint.transport,
+            proxy=endpoint.proxy,
+            ca_file=endpoint.ca_file,
+        )
 
     def bind(self, instructions: Instructions) -> EndpointResponder:
         """See `Engine`.
@@ -91,13 +117,16 @@ class EmbeddingEngine(EndpointEngine):
             (prefix, b"}"),
             parse_embedding,
             further=self._fields,
-            takes_seed=False,
         )
 
 
 def _beyond_embedding(instructions: Instructions) -> str | None:
     if instructions.system_prompt is not None:
         return "system prompt"
+    if instructions.examples:
+        return "examples"
+    if instructions.form is not PromptForm.TEXT:
+        return "messages or images"
     if instructions.schema is not None:
         return "output schema"
     given = instructions.sampling.given()

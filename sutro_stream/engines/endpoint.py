@@ -9,24 +9,22 @@ from types import TracebackType
 from typing import Any, Self
 
 import orjson
+from anyio import to_thread
 
 from sutro_stream.engines.address import (
     base_address,
     below,
     origin,
+    proxy_address,
     request_headers,
 )
-from sutro_stream.engines.api_keys import ApiKey, KeySource
-from sutro_stream.engines.dialects import DIALECTS, Dialect
+from sutro_stream.engines.api_keys import KeySource
 from sutro_stream.engines.endpoint_tokenizer import EndpointTokenizer, has_tokenizer
 from sutro_stream.engines.engine import further_fields
 from sutro_stream.engines.failures import failure
 from sutro_stream.engines.tokenizer import Tokenizer
-from sutro_stream.engines.transports.registry import (
-    TransportName,
-    check_transport,
-    make_transport,
-)
+from sutro_stream.engines.transports.certificates import trusted_certificates
+from sutro_stream.engines.transports.registry import choose_transport, make_transport
 from sutro_stream.engines.transports.transport import Destination, Reply, Transport
 from sutro_stream.errors import (
     AuthenticationError,
@@ -34,7 +32,9 @@ from sutro_stream.errors import (
     EngineError,
     ProtocolError,
 )
+from sutro_stream.values.endpoint import DIALECTS, Dialect, Endpoint
 from sutro_stream.values.outcomes import Answer
+from sutro_stream.wire.openai.dialects import TABLE
 from sutro_stream.wire.openai.rate_headers import parse_rate_hint, tells_rate
 
 _DEFAULT_CONCURRENCY = 64
@@ -52,37 +52,37 @@ class EndpointEngine:
 
     def __init__(
         self,
-        base_url: str,
+        endpoint: Endpoint,
         model: str | None,
         *,
         route: str,
-        api_key: ApiKey | None,
-        dialect: Dialect,
-        headers: Mapping[str, str] | None,
-        transport: TransportName,
         reply_limit_bytes: int,
     ) -> None:
         """Describe the endpoint; the engines' own constructors say how.
 
         Raises:
-            ConfigurationError: The address is not an http(s) URL, or the key no key.
+            ConfigurationError: The address is not an http(s) URL, the key no key, or
+                the endpoint cannot be reached in this way.
         """
-        base = base_address(base_url)
+        base, dialect = base_address(endpoint.url), endpoint.dialect
         if dialect not in DIALECTS:
             message = f"dialect {dialect!r}: choose one of {', '.join(DIALECTS)}"
             raise ConfigurationError(message)
-        check_transport(transport)
+        api_key, proxy = endpoint.api_key, endpoint.proxy
         self._base = base
         self._route = below(base, route)
         self._model = model
+        self._endpoint = endpoint
         self._dialect: Dialect = dialect
-        self._further = dict(headers or {})
+        self._proxy = None if proxy is None else proxy_address(proxy)
+        self._transport_name = choose_transport(
+            endpoint.transport, has_proxy=proxy is not None
+        )
         self._keys = KeySource(api_key)
         # A key that is to be asked for stands in the same place as a given one.
         given = api_key if api_key is None or isinstance(api_key, str) else "asked-for"
-        self._headers = request_headers(base, api_key=given, further=headers)
+        self._headers = self._headers_with(given)
         self._reply_limit_bytes = reply_limit_bytes
-        self._transport_name: TransportName = transport
         self._tokenizer: EndpointTokenizer | None = None
         if has_tokenizer(dialect):
             self._tokenizer = EndpointTokenizer(
@@ -114,6 +114,11 @@ class EndpointEngine:
         return _DEFAULT_CONCURRENCY
 
     @property
+    def description(self) -> Endpoint:
+        """The endpoint as it was described; holds secrets."""
+        return self._endpoint
+
+    @property
     def _closes_connections(self) -> bool:
         return False
 
@@ -121,23 +126,28 @@ class EndpointEngine:
         """Open the connection pool; no request is sent.
 
         Raises:
-            ConfigurationError: The engine is open already, or has no key to be had.
+            ConfigurationError: The engine is open already, has no key to be had, or
+                its `ca_file` cannot be read.
         """
         if self._stack is not None:
             raise ConfigurationError(f"the engine for {self.name} is open already")
         async with AsyncExitStack() as stack:
             await self._keys.open()
-            transport = make_transport(
-                self._transport_name,
-                Destination(
-                    url=self._route,
-                    headers=self._current_headers(),
-                    connect_timeout_s=_CONNECT_TIMEOUT_S,
-                    reply_limit_bytes=self._reply_limit_bytes,
-                ),
+            ca_file, certificates = self._endpoint.ca_file, None
+            if ca_file is not None:
+                certificates = await to_thread.run_sync(trusted_certificates, ca_file)
+            destination = Destination(
+                url=self._route,
+                headers=self._current_headers(),
+                connect_timeout_s=_CONNECT_TIMEOUT_S,
+                reply_limit_bytes=self._reply_limit_bytes,
+                certificates=certificates,
+                proxy=self._proxy,
             )
+            transport = make_transport(self._transport_name, destination)
             await stack.enter_async_context(transport)
             if self._tokenizer is not None:
+                self._tokenizer.reach_as(destination)
                 await stack.enter_async_context(self._tokenizer)
             self._transport, self._stack = transport, stack.pop_all()
         return self
@@ -163,7 +173,8 @@ class EndpointEngine:
         parse: Callable[[bytes], Answer],
         *,
         further: Mapping[str, Any],
-        takes_seed: bool = True,
+        seed_field: str | None = None,
+        encode: Callable[[str], bytes] = orjson.dumps,
     ) -> EndpointResponder:
         """A responder whose requests have these bytes around the encoded prompt."""
         if self._transport is None:
@@ -178,16 +189,23 @@ class EndpointEngine:
             model=model,
             prefix=parts[0],
             suffix=parts[1],
+            encode=encode,
             parse=parse,
-            takes_seed=takes_seed,
+            seed=None if seed_field is None else f'"{seed_field}":'.encode(),
             identity=further_fields(further),
+        )
+
+    def _headers_with(self, key: str | None) -> dict[str, str]:
+        return request_headers(
+            self._base,
+            api_key=key,
+            further=self._endpoint.headers,
+            key_header=TABLE[self._dialect].key_header,
         )
 
     def _current_headers(self) -> dict[str, str]:
         """The header fields with the key that is valid now, for all who send them."""
-        headers = request_headers(
-            self._base, api_key=self._keys.key, further=self._further
-        )
+        headers = self._headers_with(self._keys.key)
         self._headers = headers
         if self._tokenizer is not None:
             self._tokenizer.use_headers(headers)
@@ -209,9 +227,10 @@ class EndpointEngine:
 
     def secrets(self) -> tuple[str, ...]:
         """What must be in no message, the longest first."""
-        base, usual = self._base, {"Content-Type", "Connection"}
+        usual = {"Content-Type", "Connection"}
         values = [value for name, value in self._headers.items() if name not in usual]
-        values += [base.user or "", base.password or "", *base.query.values()]
+        for url in filter(None, (self._base, self._proxy)):
+            values += [url.user or "", url.password or "", *url.query.values()]
         # Of a header such as `Authorization` the last word alone is one as well.
         words = {word for value in values for word in (value, value.split(" ")[-1])}
         found = [word for word in words if len(word) >= _LEAST_SECRET_CHARACTERS]
@@ -230,8 +249,9 @@ class EndpointResponder:
         model: The model asked for, `None` for the endpoint's own.
         prefix: What stands before the encoded prompt.
         suffix: What stands behind it, a closing brace at its end.
+        encode: Makes a prompt JSON.
         parse: Finds the answer in the body of a reply.
-        takes_seed: Whether a row's seed is sent.
+        seed: What stands before a row's seed, `None` where none is sent.
         identity: See `IdentifiesRequests`.
     """
 
@@ -241,16 +261,17 @@ class EndpointResponder:
     model: str | None
     prefix: bytes
     suffix: bytes
+    encode: Callable[[str], bytes]
     parse: Callable[[bytes], Answer]
-    takes_seed: bool
+    seed: bytes | None
     identity: Mapping[str, str]
 
     async def answer(self, prompt: str, *, seed: int | None = None) -> Answer:
         """See `Responder`: one request, and one more where a new key was needed."""
         suffix = self.suffix
-        if seed is not None and self.takes_seed:
-            suffix = b'%b,"seed":%d}' % (suffix[:-1], seed)
-        body = b"".join((self.prefix, orjson.dumps(prompt), suffix))
+        if seed is not None and self.seed is not None:
+            suffix = b"%b,%b%d}" % (suffix[:-1], self.seed, seed)
+        body = b"".join((self.prefix, self.encode(prompt), suffix))
         key = self.keys.key
         try:
             return self._read(await self.transport.post(body), prompt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -12,11 +13,11 @@ import orjson
 from yarl import URL
 
 from sutro_stream.engines.address import below, beside, origin
-from sutro_stream.engines.dialects import Dialect
 from sutro_stream.engines.failures import failure
 from sutro_stream.engines.transports.aiohttp import AiohttpTransport
 from sutro_stream.engines.transports.transport import Destination, Transport
 from sutro_stream.errors import ConfigurationError, ProtocolError
+from sutro_stream.values.endpoint import Dialect
 
 _CONNECT_TIMEOUT_S = 10.0
 _REPLY_LIMIT_BYTES = 256 << 20
@@ -48,7 +49,7 @@ class _Routes:
 
 def has_tokenizer(dialect: Dialect) -> bool:
     """Whether endpoints of this dialect may have a tokenizer to ask."""
-    return dialect != "openai"
+    return dialect in {"vllm", "llama.cpp"}
 
 
 class EndpointTokenizer:
@@ -81,6 +82,8 @@ class EndpointTokenizer:
         self._headers = headers
         self._common = {} if model is None else {"model": model}
         self._is_chat = is_chat
+        self._certificates: ssl.SSLContext | None = None
+        self._proxy: URL | None = None
         self._transports: dict[URL, Transport] = {}
         self._stack: AsyncExitStack | None = None
 
@@ -89,6 +92,11 @@ class EndpointTokenizer:
         self._headers = headers
         for transport in self._transports.values():
             transport.use_headers(headers)
+
+    def reach_as(self, destination: Destination) -> None:
+        """Trust the same certificates and use the same proxy, once it is opened."""
+        self._certificates = destination.certificates
+        self._proxy = destination.proxy
 
     async def __aenter__(self) -> Self:
         """Open connection pools."""
@@ -102,6 +110,8 @@ class EndpointTokenizer:
                         headers=self._headers,
                         connect_timeout_s=_CONNECT_TIMEOUT_S,
                         reply_limit_bytes=_REPLY_LIMIT_BYTES,
+                        certificates=self._certificates,
+                        proxy=self._proxy,
                     )
                 )
             )

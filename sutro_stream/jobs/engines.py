@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self, TypeAlias
 
@@ -24,12 +24,8 @@ from sutro_stream.errors import (
     SutroStreamError,
 )
 from sutro_stream.flow.groups import single_error
-from sutro_stream.values.catalogue import (
-    EMBEDDED_CONTEXT_TOKENS,
-    Endpoint,
-    Model,
-    ModelKind,
-)
+from sutro_stream.values.catalogue import EMBEDDED_CONTEXT_TOKENS, Model, ModelKind
+from sutro_stream.values.endpoint import Endpoint
 
 _MOST_EMBEDDED_PARALLEL = 8
 
@@ -68,22 +64,11 @@ def alternatives(model: Model) -> int:
 def _remote(model: Model, endpoint: Endpoint) -> Engine:
     name = model.served_name or model.name
     if model.kind is ModelKind.EMBEDDING:
-        return EmbeddingEngine(
-            endpoint.url,
-            name,
-            api_key=endpoint.api_key,
-            dialect=endpoint.dialect,
-            transport=endpoint.transport,
-        )
-    return ChatEngine(
-        endpoint.url,
-        name,
-        api_key=endpoint.api_key,
-        dialect=endpoint.dialect,
+        return EmbeddingEngine.of(endpoint, name)
+    if endpoint.dialect == "llama.cpp":
         # Without streaming, a busy llama.cpp does not notice a request's end.
-        stream=endpoint.dialect == "llama.cpp",
-        transport=endpoint.transport,
-    )
+        endpoint = replace(endpoint, stream=True)
+    return ChatEngine.of(endpoint, name)
 
 
 @dataclass(slots=True, eq=False)

@@ -202,6 +202,15 @@ class InferStep:
         }
         if self.stage.seed_per_row:
             parts["seeds"] = "one for each row"
+        if asked.examples:
+            shown = [[example.prompt, example.answer] for example in asked.examples]
+            parts["examples"] = fingerprint(shown)
+        if asked.form is not PromptForm.TEXT:
+            parts["prompts"] = asked.form.value
+        if schema is not None and asked.response_format != "json_schema":
+            parts["response format"] = asked.response_format
+        elif schema is not None and not asked.strict:
+            parts["response format"] = "json_schema, not strict"
         return {**parts, **request_identity(self.work.responder)}
 
     @property

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from sutro_stream.engines.chat import ChatEngine
 from sutro_stream.engines.embedded_model import model_file
 from sutro_stream.errors import ConfigurationError
 from sutro_stream.jobs.config import USUAL_QUOTAS, Quota, ServiceConfig, UrlPolicy
@@ -22,13 +23,9 @@ from sutro_stream.settings.deployment_file import (
     UrlsTable,
 )
 from sutro_stream.settings.environment import Settings
-from sutro_stream.values.catalogue import (
-    Catalogue,
-    CustomModel,
-    Endpoint,
-    Model,
-    ModelKind,
-)
+from sutro_stream.settings.key_command import key_command
+from sutro_stream.values.catalogue import Catalogue, CustomModel, Model, ModelKind
+from sutro_stream.values.endpoint import ApiKey, Endpoint
 from sutro_stream.values.function import Function
 from sutro_stream.values.sampling import SamplingParams
 
@@ -268,7 +265,9 @@ def _model(name: str, table: ModelTable, *, beside: Path, settings: Settings) ->
             f"{what}: endpoints answer, or the embedded engine with gguf, not both"
         )
     endpoints = tuple(
-        _endpoint(endpoint, f"{what}.endpoints[{index}]", settings)
+        _endpoint(
+            endpoint, f"{what}.endpoints[{index}]", beside=beside, settings=settings
+        )
         for index, endpoint in enumerate(table.endpoints)
     )
     return Model(
@@ -290,35 +289,57 @@ def _model(name: str, table: ModelTable, *, beside: Path, settings: Settings) ->
     )
 
 
-def _endpoint(table: EndpointTable, what: str, settings: Settings) -> Endpoint:
-    _check_address(table.url, f"{what}.url")
-    key = None
+def _endpoint(
+    table: EndpointTable, what: str, *, beside: Path, settings: Settings
+) -> Endpoint:
+    _check_address(table.url, f"{what}.url", has_query=True)
+    if table.api_key_env is not None and table.api_key_command is not None:
+        message = f"{what}: api_key_env and api_key_command exclude each other"
+        raise ConfigurationError(message)
+    key: ApiKey | None = None
     if table.api_key_env is not None:
-        key = settings.environment.get(table.api_key_env, "").strip()
-        if not key:
-            # The name is left out: some people will type the key itself here.
-            raise ConfigurationError(
-                f"{what}.api_key_env: no such environment variable is set; give the "
-                "name of the variable that holds the key"
-            )
-    return Endpoint(
-        url=table.url, api_key=key, dialect=table.dialect, transport=table.transport
+        key = settings.variable(
+            table.api_key_env, what=f"{what}.api_key_env", holds="the key"
+        )
+    elif table.api_key_command is not None:
+        key = key_command(table.api_key_command, what=f"{what}.api_key_command")
+    headers = dict(table.headers)
+    for name, variable in table.header_env.items():
+        headers[name] = settings.variable(
+            variable, what=f"{what}.header_env", holds="the header's value"
+        )
+    endpoint = Endpoint(
+        url=table.url,
+        api_key=key,
+        dialect=table.dialect,
+        stream=table.stream,
+        headers=headers,
+        extra_body=table.extra_body,
+        transport=table.transport,
+        proxy=table.proxy,
+        ca_file=_existing(table.ca_file, beside, f"{what}.ca_file"),
     )
+    try:
+        # What cannot be an engine is told now, not by the first job.
+        ChatEngine.of(endpoint)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{what}: {error}") from None
+    return endpoint
 
 
-def _check_address(url: str, what: str) -> None:
+def _check_address(url: str, what: str, *, has_query: bool = False) -> None:
     """Refuse what is no plain address; the text is not repeated, it may hold a key."""
     try:
         parts = urlsplit(url)
         plain = (
             parts.scheme in {"http", "https"}
             and bool(parts.hostname)
-            and not (parts.username or parts.password or parts.query or parts.fragment)
+            and not (parts.username or parts.password or parts.fragment)
+            and (has_query or not parts.query)
             and parts.port != 0
         )
     except ValueError:
         plain = False
     if not plain:
-        raise ConfigurationError(
-            f"{what}: not an http(s) address, without user, query and fragment"
-        )
+        without = "user and fragment" if has_query else "user, query and fragment"
+        raise ConfigurationError(f"{what}: not an http(s) address, without {without}")

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from sutro_stream.errors import ConfigurationError
+from sutro_stream.values.endpoint import USUAL_DIALECT, Dialect, TransportName
 from sutro_stream.values.parsing import parse_json
 
 _Positive = Annotated[int, Field(ge=1)]
@@ -84,8 +85,15 @@ class EndpointTable:
 
     url: str
     api_key_env: _Text | None = None
-    dialect: Literal["openai", "vllm", "llama.cpp"] = "vllm"
-    transport: Literal["fast", "aiohttp"] = "fast"
+    api_key_command: _Text | None = None
+    dialect: Dialect = USUAL_DIALECT
+    stream: bool = False
+    headers: dict[str, str] = field(default_factory=dict)
+    header_env: dict[str, _Text] = field(default_factory=dict)
+    extra_body: dict[str, Any] = field(default_factory=dict)
+    transport: TransportName | None = None
+    proxy: _Text | None = None
+    ca_file: _Text | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,13 +48,26 @@ class Peer:
             EndOfStream: The client has closed the connection.
         """
         head = await self.head()
+        return head, await self.body(head)
+
+    async def body(self, head: bytes) -> bytes:
+        """The body of the request that has this head."""
         _, _, after = head.lower().partition(b"content-length:")
         length = int(after.split(b"\r\n")[0])
         body = bytearray(self._rest[:length])
         self._rest = self._rest[length:]
         while len(body) < length:
             body += await self._stream.receive(length - len(body))
-        return head, bytes(body)
+        return bytes(body)
+
+    async def receive(self) -> bytes:
+        """What comes next, of whatever it is a part.
+
+        Raises:
+            EndOfStream: The client has closed the connection.
+        """
+        rest, self._rest = self._rest, b""
+        return rest or await self._stream.receive(_READ_BYTES)
 
     async def send(self, data: bytes) -> None:
         """Answer with this."""

@@ -6,16 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal, TypeAlias
 
+from sutro_stream.values.endpoint import Endpoint
 from sutro_stream.values.function import Function
 from sutro_stream.values.sampling import SamplingParams
 
 EMBEDDED_CONTEXT_TOKENS = 2048
 """Window of each request to the embedded engine when the operator says nothing."""
-
-EndpointDialect: TypeAlias = Literal["openai", "vllm", "llama.cpp"]
-EndpointTransport: TypeAlias = Literal["fast", "aiohttp"]
 
 
 class ModelKind(StrEnum):
@@ -23,23 +20,6 @@ class ModelKind(StrEnum):
 
     CHAT = "chat"
     EMBEDDING = "embedding"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """One OpenAI-compatible endpoint.
-
-    Attributes:
-        url: Address up to and with the version, usually ending in `/v1`.
-        api_key: Its bearer token, `None` for none; a secret.
-        dialect: Which sampling parameters it knows.
-        transport: What speaks HTTP to it.
-    """
-
-    url: str
-    api_key: str | None = field(default=None, repr=False)
-    dialect: EndpointDialect = "vllm"
-    transport: EndpointTransport = "fast"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, get_args
 
 Dialect: TypeAlias = Literal[
@@ -34,8 +33,6 @@ USUAL_TRANSPORT: TransportName = "fast"
 ApiKey: TypeAlias = str | Callable[[], str | Awaitable[str]]
 """A key, or a function that returns the one that is valid now; it may be async."""
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
@@ -61,8 +58,8 @@ class Endpoint:
     api_key: ApiKey | None = field(default=None, repr=False)
     dialect: Dialect = USUAL_DIALECT
     stream: bool = False
-    headers: Mapping[str, str] = field(default=_NOTHING, repr=False)
-    extra_body: Mapping[str, Any] = field(default=_NOTHING)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
     transport: TransportName | None = None
     proxy: str | None = field(default=None, repr=False)
     ca_file: Path | None = None

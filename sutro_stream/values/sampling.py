@@ -17,6 +17,7 @@ _Probability = Annotated[float, Field(ge=0, le=1)]
 _Penalty = Annotated[float, Field(ge=-2, le=2)]
 _Count = Annotated[int, Field(ge=0)]
 _Positive = Annotated[int, Field(ge=1)]
+_Word = Annotated[str, Field(min_length=1)]
 
 _MIX_1 = 0xBF58476D1CE4E5B9
 _MIX_2 = 0x94D049BB133111EB
@@ -54,6 +55,10 @@ class SamplingParams:
         skip_special_tokens: Whether special tokens are left out of the text.
         spaces_between_special_tokens: Whether they are spaced.
         truncate_prompt_tokens: Keep only this many last tokens of the prompt.
+        reasoning_effort: How long a reasoning model thinks, in the endpoint's words.
+        verbosity: How much it writes, in the endpoint's words.
+        service_tier: Which of the endpoint's services answers, in its words.
+        chat_template_kwargs: What the model's chat template is told.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
@@ -84,6 +89,10 @@ class SamplingParams:
     skip_special_tokens: bool | None = None
     spaces_between_special_tokens: bool | None = None
     truncate_prompt_tokens: _Positive | None = None
+    reasoning_effort: _Word | None = None
+    verbosity: _Word | None = None
+    service_tier: _Word | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
 
     @classmethod
     def parse(
@@ -98,7 +107,15 @@ class SamplingParams:
             raw = json.dumps(dict(data)).encode()
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"{what}: not JSON values: {error}") from None
-        params = parse_json(_adapter(), raw, what=what)
+        try:
+            params = parse_json(_adapter(), raw, what=what)
+        except ConfigurationError as error:
+            if set(data) <= set(cls.__dataclass_fields__):
+                raise
+            raise ConfigurationError(
+                f"{error}; a field of an endpoint's own goes into its extra_body "
+                "(--extra-body)"
+            ) from None
         low, high = params.min_tokens, params.max_tokens
         if low is not None and high is not None and low > high:
             message = f"{what}: min_tokens {low} is above max_tokens {high}"

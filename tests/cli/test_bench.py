@@ -60,7 +60,10 @@ async def test_an_endpoint_that_refuses_the_key_ends_it(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (("--endpoint", "ftp://a"), "--endpoint takes 'local', or an address"),
+        (
+            ("--endpoint", "ftp://a"),
+            "--endpoint takes 'local', or an endpoint",
+        ),
         (("--endpoint", "local", "--column", "a"), "need --input FILE"),
         (("--endpoint", "local", "--input", "a.csv"), "say what to ask"),
         (("--endpoint", "local", "--plot", "nowhere/a.svg"), "no such folder"),

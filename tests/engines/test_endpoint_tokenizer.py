@@ -10,7 +10,6 @@ import pytest
 from yarl import URL
 
 from sutro_stream.engines.chat import ChatEngine
-from sutro_stream.engines.dialects import Dialect
 from sutro_stream.engines.endpoint_tokenizer import EndpointTokenizer
 from sutro_stream.engines.tokenizer import SharedTokenizer, Tokenizer
 from sutro_stream.errors import (
@@ -19,6 +18,7 @@ from sutro_stream.errors import (
     ProtocolError,
     TransportError,
 )
+from sutro_stream.values.endpoint import Dialect
 
 Route = Callable[[dict[str, Any]], tuple[int, Any]]
 Serve = Callable[[Mapping[str, Route]], AbstractAsyncContextManager[str]]

@@ -12,7 +12,6 @@ import pytest_asyncio
 from sutro_stream.engines.chat import ChatEngine
 from sutro_stream.engines.engine import Engine
 from sutro_stream.engines.local import LocalEngine
-from sutro_stream.engines.transports.registry import TransportName
 from sutro_stream.testing import (
     Hang,
     Reply,
@@ -22,6 +21,7 @@ from sutro_stream.testing import (
     when,
 )
 from sutro_stream.testing.engine_suite import EngineSuite
+from sutro_stream.values.endpoint import TransportName
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.outcomes import Answer
 from sutro_stream.values.sampling import SamplingParams

@@ -12,11 +12,9 @@ import anyio
 import orjson
 import pytest
 
-from sutro_stream.cli.key_command import key_command
 from sutro_stream.engines.chat import ChatEngine
 from sutro_stream.engines.embeddings import EmbeddingEngine
 from sutro_stream.engines.failures import error_for, failure
-from sutro_stream.engines.transports.registry import TRANSPORTS, TransportName
 from sutro_stream.engines.transports.transport import Reply as HttpReply
 from sutro_stream.errors import (
     AuthenticationError,
@@ -31,7 +29,9 @@ from sutro_stream.errors import (
 )
 from sutro_stream.flow.retry import is_retryable
 from sutro_stream.pipeline.validation import error_kind
+from sutro_stream.settings.key_command import key_command
 from sutro_stream.testing import GarbageBody, Reply, ScriptedChatServer, always
+from sutro_stream.values.endpoint import TRANSPORTS, TransportName
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.outcomes import ErrorKind
 
@@ -212,10 +212,17 @@ def test_words_are_bounded() -> None:
             "Unsupported parameter: 'max_tokens' is not supported with this model.",
             "--sampling max_completion_tokens=",
         ),
-        ("'response_format' of type 'json_schema' is not supported", "--schema"),
+        (
+            "'response_format' of type 'json_schema' is not supported",
+            "--response-format",
+        ),
         ("'temperature' does not support 0.2 with this model", "--temperature"),
         ("top_p is not supported", "--sampling top_p="),
-        ("Unrecognized request argument supplied: top_k", "--dialect openai"),
+        ("Unrecognized request argument supplied: top_k", "--dialect"),
+        ("Extra inputs are not permitted: stop_token_ids (field)", "--extra-body"),
+        ("Missing required header: X-Tenant", "--header NAME=VALUE"),
+        ("Missing required query parameter: api-version", "into the address"),
+        ("The field reasoning_effort is required", "--extra-body"),
     ],
 )
 def test_a_refused_parameter_names_the_option_that_cures_it(

@@ -19,7 +19,8 @@ from sutro_stream.jobs.database import Database
 from sutro_stream.jobs.result_table import Selection
 from sutro_stream.jobs.service import Service, open_service
 from sutro_stream.testing import ScriptedChatServer
-from sutro_stream.values.catalogue import Catalogue, Endpoint, Model
+from sutro_stream.values.catalogue import Catalogue, Model
+from sutro_stream.values.endpoint import Endpoint
 from sutro_stream.values.job import InputKind, Job, JobInput, JobSpec, JobState
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)

@@ -19,7 +19,8 @@ from sutro_stream.engines.local import LocalEngine
 from sutro_stream.errors import ConfigurationError, EngineUnavailableError
 from sutro_stream.jobs.engines import EnginePool, alternatives, engines_for
 from sutro_stream.testing import ScriptedChatServer, ScriptedEngine
-from sutro_stream.values.catalogue import Endpoint, Model, ModelKind
+from sutro_stream.values.catalogue import Model, ModelKind
+from sutro_stream.values.endpoint import Endpoint
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.outcomes import Answer
 from sutro_stream.values.sampling import SamplingParams

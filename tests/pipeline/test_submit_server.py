@@ -18,7 +18,8 @@ from sutro_stream.jobs.keys import KeyStore
 from sutro_stream.server.app import create_app
 from sutro_stream.settings.deployment import DeploymentSettings
 from sutro_stream.testing import ScriptedChatServer
-from sutro_stream.values.catalogue import Catalogue, Endpoint, Model
+from sutro_stream.values.catalogue import Catalogue, Model
+from sutro_stream.values.endpoint import Endpoint
 
 FUNCTION = {
     "name": "lead-qualifier",

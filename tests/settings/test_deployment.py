@@ -11,7 +11,8 @@ import sutro_stream
 from sutro_stream.errors import ConfigurationError
 from sutro_stream.jobs.config import Quota
 from sutro_stream.settings.deployment import DeploymentSettings
-from sutro_stream.values.catalogue import Endpoint, ModelKind
+from sutro_stream.values.catalogue import ModelKind
+from sutro_stream.values.endpoint import Endpoint
 
 EXAMPLES = Path(sutro_stream.__file__).parents[1] / "examples"
 SECRET = "sk-of-the-endpoint"

@@ -20,7 +20,8 @@ from sutro_stream.jobs.traces import JobTraces
 from sutro_stream.server.routing import application_of
 from sutro_stream.settings.deployment import DeploymentSettings
 from sutro_stream.testing import ScriptedChatServer
-from sutro_stream.values.catalogue import Catalogue, Endpoint, Model
+from sutro_stream.values.catalogue import Catalogue, Model
+from sutro_stream.values.endpoint import Endpoint
 from sutro_stream.values.job import JobState
 
 SECRET_ROW = "a row that nobody must see"

@@ -10,7 +10,8 @@ import orjson
 import pytest
 
 from sutro_stream.jobs.config import USUAL_QUOTAS
-from sutro_stream.values.catalogue import Endpoint, Model, ModelKind
+from sutro_stream.values.catalogue import Model, ModelKind
+from sutro_stream.values.endpoint import Endpoint
 from sutro_stream.values.function import Function
 from sutro_stream.values.job import (
     InputKind,

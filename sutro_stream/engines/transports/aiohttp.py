@@ -6,20 +6,33 @@ import io
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import Self, TypedDict
 
 import aiohttp
+from yarl import URL
 
 from sutro_stream.engines.transports import faults
+from sutro_stream.engines.transports.request_head import basic_credentials
 from sutro_stream.engines.transports.transport import (
     Destination,
     Reply,
     lower_names,
 )
-from sutro_stream.errors import RequestTimeoutError
+from sutro_stream.errors import EngineError, RequestTimeoutError
+
+_PROXY_REFUSES = 407
 
 # aiohttp warns about larger bodies given as bytes, which it sends in one write.
 _PLAIN_BODY_BYTES = 1 << 20
+
+
+class _Through(TypedDict, total=False):
+    proxy: URL
+    headers: Mapping[str, str]
+    proxy_headers: Mapping[str, str]
+
+
+_DIRECTLY: _Through = {}
 
 
 class AiohttpTransport:
@@ -28,6 +41,12 @@ class AiohttpTransport:
     def __init__(self, destination: Destination) -> None:
         """A transport that is not open."""
         self._destination = destination
+        self._where = faults.place(destination.url)
+        self._proxy: _Proxy | None = None
+        if destination.proxy is not None:
+            self._proxy = _Proxy(destination.proxy, destination.url.scheme)
+            self._proxy.use_headers(destination.headers)
+            self._where += f" through {self._proxy.name}"
         self._session: aiohttp.ClientSession | None = None
         self._stack: AsyncExitStack | None = None
 
@@ -46,7 +65,7 @@ class AiohttpTransport:
             aiohttp.ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers=dict(to.headers),
+                headers=dict(to.headers) if self._proxy is None else None,
                 timeout=aiohttp.ClientTimeout(
                     total=None, sock_connect=to.connect_timeout_s
                 ),
@@ -68,7 +87,9 @@ class AiohttpTransport:
             await stack.aclose()
 
     def use_headers(self, headers: Mapping[str, str]) -> None:
-        if self._session is not None:
+        if self._proxy is not None:
+            self._proxy.use_headers(headers)
+        elif self._session is not None:
             self._session.headers.clear()
             self._session.headers.update(headers)
 
@@ -76,10 +97,15 @@ class AiohttpTransport:
         session = self._session
         if session is None:
             raise faults.closed()
-        url = self._destination.url
+        url, proxy = self._destination.url, self._proxy
+        through = _DIRECTLY if proxy is None else proxy.arguments
         data = body if len(body) <= _PLAIN_BODY_BYTES else io.BytesIO(body)
         try:
-            async with session.post(url, data=data, allow_redirects=False) as response:
+            async with session.post(
+                url, data=data, allow_redirects=False, **through
+            ) as response:
+                if proxy is not None and response.status == _PROXY_REFUSES:
+                    raise faults.refused_by_proxy(proxy.name, response.status)
                 fields = dict(reversed(response.raw_headers))
                 return Reply(
                     status=response.status,
@@ -88,7 +114,9 @@ class AiohttpTransport:
                     body=await self._body(response),
                 )
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
-            raise _translated(error, faults.place(url)) from error
+            if proxy is not None and (found := proxy.failure(error)) is not None:
+                raise found from error
+            raise _translated(error, self._where) from error
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         limit, length = self._destination.reply_limit_bytes, response.content_length
@@ -103,6 +131,51 @@ class AiohttpTransport:
                 response.close()
                 raise faults.too_large(limit)
         return bytes(parts)
+
+
+class _Proxy:
+    """What requests go through, and what goes wrong with it.
+
+    Attributes:
+        name: How messages call it.
+        arguments: What each request is told.
+    """
+
+    def __init__(self, url: URL, scheme: str) -> None:
+        """A proxy towards endpoints of this scheme."""
+        self.name = f"proxy {faults.place(url)}"
+        self.arguments: _Through = {"proxy": url.with_user(None), "headers": {}}
+        self._of_requests: dict[str, str] = {}
+        if url.user is None:
+            return
+        field = {"Proxy-Authorization": basic_credentials(url)}
+        if scheme == "https":
+            self.arguments["proxy_headers"] = field
+        else:
+            # aiohttp would send it with the first request of a connection only.
+            self._of_requests = field
+
+    def use_headers(self, headers: Mapping[str, str]) -> None:
+        """Send these with each request.
+
+        As those of a session, aiohttp would show them to the proxy as well.
+        """
+        self.arguments["headers"] = {**headers, **self._of_requests}
+
+    def failure(self, error: Exception) -> EngineError | None:
+        """The error that is the proxy's, `None` for the endpoint's."""
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            return faults.refused_by_proxy(self.name, error.status)
+        # What has a connection is the proxy, and its name alone is looked up here.
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            return None
+        if isinstance(error, (aiohttp.ClientConnectorDNSError, UnicodeError)):
+            return faults.unknown_host(self.name)
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            return faults.not_in_time(self.name)
+        if isinstance(error, aiohttp.ClientProxyConnectionError):
+            return faults.unreachable(self.name, error.os_error)
+        return None
 
 
 def _translated(error: Exception, where: str) -> Exception:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Mapping
 from dataclasses import replace
 from types import TracebackType
@@ -13,6 +12,7 @@ import anyio
 from anyio import to_thread
 
 from sutro_stream.engines.transports import faults
+from sutro_stream.engines.transports.certificates import trusted_certificates
 from sutro_stream.engines.transports.connect import Connector
 from sutro_stream.engines.transports.connection import Connection
 from sutro_stream.engines.transports.request_head import request_head
@@ -57,7 +57,7 @@ class FastTransport:
             certificates = None
         elif certificates is None:
             # Reading all the certificates of the machine takes a while.
-            certificates = await to_thread.run_sync(_usual_certificates)
+            certificates = await to_thread.run_sync(trusted_certificates)
         self._loop = asyncio.get_running_loop()
         self._all_closed = anyio.Event()
         self._dialler = Connector(
@@ -165,9 +165,3 @@ class FastTransport:
         self._idle.pop(connection, None)
         if self._dialler is None and not self._connections:
             self._all_closed.set()
-
-
-def _usual_certificates() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context

@@ -15,6 +15,10 @@ from sutro_stream.errors import (
     TransportError,
 )
 
+_NEEDS_USER = 407
+# What the proxy has decided, and will again.
+_FOR_GOOD = frozenset({400, 401, 403, 404, 405, 501})
+
 
 def place(url: URL) -> str:
     """Scheme, host and port as they were written; safe to show."""
@@ -29,8 +33,8 @@ def closed() -> EngineError:
 def untrusted(where: str) -> EngineError:
     """The endpoint's certificate is not one to trust."""
     return EngineUnavailableError(
-        f"{where}: the TLS certificate is not trusted; check the address, "
-        "or the certificates installed on this machine"
+        f"{where}: the TLS certificate is not trusted; check the address, or name "
+        "the authority that signed it with --ca-file (ca_file)"
     )
 
 
@@ -47,6 +51,23 @@ def not_in_time(where: str) -> EngineError:
 def unreachable(where: str, error: OSError) -> EngineError:
     """No connection."""
     return TransportError(f"{where}: {_os_reason(error)}", connected=False)
+
+
+def refused_by_proxy(proxy: str, status: int) -> EngineError:
+    """The proxy does not let a request through, or cannot."""
+    if status == _NEEDS_USER:
+        return EngineUnavailableError(
+            f"{proxy}: asks for a user and a password, or refuses those given (HTTP "
+            "407); write them in its address, as in http://USER:PASSWORD@HOST:PORT"
+        )
+    if status in _FOR_GOOD:
+        return EngineUnavailableError(
+            f"{proxy}: refuses to connect to the endpoint (HTTP {status}); check the "
+            "endpoint's address, and what the proxy allows"
+        )
+    return TransportError(
+        f"{proxy}: cannot connect to the endpoint (HTTP {status})", connected=False
+    )
 
 
 def silent(where: str) -> EngineError:

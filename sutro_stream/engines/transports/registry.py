@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
-
 from sutro_stream.engines.transports.aiohttp import AiohttpTransport
 from sutro_stream.engines.transports.fast import FastTransport
 from sutro_stream.engines.transports.transport import Destination, Transport
 from sutro_stream.errors import ConfigurationError
-
-TransportName: TypeAlias = Literal["fast", "aiohttp"]
-
-TRANSPORTS: tuple[TransportName, ...] = get_args(TransportName)
-
-DEFAULT_TRANSPORT: TransportName = "fast"
+from sutro_stream.values.endpoint import TRANSPORTS, USUAL_TRANSPORT, TransportName
 
 
-def check_transport(name: str) -> None:
-    """Refuse a name that stands for nothing.
+def choose_transport(name: TransportName | None, *, has_proxy: bool) -> TransportName:
+    """The transport of this name, `None` for the usual one that can do it.
 
     Raises:
-        ConfigurationError: Says which there are.
+        ConfigurationError: There is none of this name, or it knows no proxies.
     """
+    if name is None:
+        return "aiohttp" if has_proxy else USUAL_TRANSPORT
     if name not in TRANSPORTS:
         raise ConfigurationError(
             f"transport {name!r}: choose one of {', '.join(TRANSPORTS)}"
         )
+    if has_proxy and name == "fast":
+        raise ConfigurationError(
+            "transport 'fast' goes through no proxy; leave it out, or choose aiohttp"
+        )
+    return name
 
 
 def make_transport(name: TransportName, destination: Destination) -> Transport:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 
+from yarl import URL
+
 from sutro_stream.engines.transports.transport import Destination
 from sutro_stream.version import __version__
 
@@ -20,10 +22,15 @@ def request_head(destination: Destination) -> bytes:
     url = destination.url
     fields = {"host": url.host_port_subcomponent or "", **_USUAL}
     if url.user is not None:
-        pair = f"{url.user}:{url.password or ''}".encode()
-        fields["authorization"] = f"Basic {base64.b64encode(pair).decode()}"
+        fields["authorization"] = basic_credentials(url)
     for name, value in destination.headers.items():
         fields[name.lower()] = value
     lines = [f"POST {url.raw_path_qs} HTTP/1.1"]
     lines += [f"{name}: {value}" for name, value in fields.items()]
     return "\r\n".join([*lines, "content-length: "]).encode()
+
+
+def basic_credentials(url: URL) -> str:
+    """The user and password of an address, as header fields have them."""
+    pair = f"{url.user}:{url.password or ''}".encode()
+    return f"Basic {base64.b64encode(pair).decode()}"

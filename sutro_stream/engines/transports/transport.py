@@ -22,6 +22,8 @@ class Destination:
         reply_limit_bytes: Largest body accepted.
         certificates: Which certificates are trusted, `None` for those that this
             machine trusts.
+        proxy: What requests go through, `None` for nothing; a user and a password in
+            it are sent to it.
     """
 
     url: URL
@@ -29,6 +31,7 @@ class Destination:
     connect_timeout_s: float
     reply_limit_bytes: int
     certificates: ssl.SSLContext | None = None
+    proxy: URL | None = field(default=None, repr=False)
 
     @property
     def keeps_connections(self) -> bool:

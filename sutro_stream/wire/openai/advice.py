@@ -21,7 +21,10 @@ _CURES = (
     ),
     (
         r"response[ _]?format|json[ _]?schema|structured output",
-        "leave out --schema (schema), and ask for JSON in the prompt",
+        (
+            "give --response-format json_object or none (response_format); answers "
+            "are checked against the schema here in any case"
+        ),
     ),
     (r"\btemperature\b", "leave out --temperature (temperature)"),
     (
@@ -31,9 +34,26 @@ _CURES = (
     (
         "parameter|argument|field|extra inputs|property|keyword",
         (
-            'leave it out; --dialect openai (dialect="openai") refuses parameters '
-            "that not all endpoints know, by name and before anything is sent"
+            "leave it out, or say with --dialect (dialect) whose parameters the "
+            "endpoint knows; --extra-body (extra_body) sends any other field as it is"
         ),
+    ),
+    (r"\bheader", "leave it out of --header (headers)"),
+)
+_MISSING = re.compile(
+    r"missing|required|must (?:be set|include|provide)", re.IGNORECASE
+)
+_GIVEN_WITH = (
+    (r"api[-_]version", "write it into the address, as in .../NAME?api-version=DATE"),
+    (r"\bheader", "give it with --header NAME=VALUE or --header-env (headers)"),
+    (r"max_(?:completion_)?tokens", "give it with --max-tokens or --sampling"),
+    (
+        r"\b(?:query|url) param",
+        "write it into the address, as in https://HOST/v1?NAME=VALUE",
+    ),
+    (
+        r"\b(?:field|parameter|property|argument)\b",
+        "give it with --sampling NAME=VALUE, or --extra-body (extra_body)",
     ),
 )
 
@@ -45,11 +65,12 @@ def advice(text: str, *, param: object) -> str:
         text: All that the endpoint says.
         param: The parameter that it names, if it does so apart.
     """
-    if _REFUSED.search(text) is None:
-        return ""
     subject = f"{param} {text}" if isinstance(param, str) else text
-    for pattern, cure in _CURES:
-        match = re.search(pattern, subject, re.IGNORECASE)
-        if match is not None:
-            return f"; {match.expand(cure)}"
+    for condition, cures in ((_REFUSED, _CURES), (_MISSING, _GIVEN_WITH)):
+        if condition.search(text) is None:
+            continue
+        for pattern, cure in cures:
+            match = re.search(pattern, subject, re.IGNORECASE)
+            if match is not None:
+                return f"; {match.expand(cure)}"
     return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sutro_stream.errors import ProtocolError
@@ -27,6 +27,9 @@ _NAMES = (
 _WITHHELD = frozenset(
     {"input", "loc", "ctx", "url", "type", "code", "status", "param", "id", "body"}
 )
+# Of a message: words of the protocol, which are in many an error.
+_NO_CONTENTS = frozenset({"role", "type", "detail"})
+_IMAGE = re.compile(r"data:image/[\w.+-]+;base64,[\w+/=]*")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'(])|(?<=[。！？])")  # noqa: RUF001
 _MARKUP = re.compile(
     r"\s*<(?:!doctype|\?xml)|<(?:html|head|body|title|h1|error)\b", re.IGNORECASE
@@ -166,7 +169,7 @@ def shown(text: str, *, prompt: str, secrets: Sequence[str]) -> str:
 
     Args:
         text: What it says.
-        prompt: The prompt sent.
+        prompt: The prompt sent; of one that is JSON, its texts are looked for as well.
         secrets: What must not be shown wherever it stands, a key among it.
     """
     for secret in secrets:
@@ -177,7 +180,30 @@ def shown(text: str, *, prompt: str, secrets: Sequence[str]) -> str:
     line = next(filter(None, map(str.strip, text.splitlines())), "")
     sentence = " ".join(_SENTENCE_END.split(line, maxsplit=1)[0].split())
     sentence = "".join(filter(str.isprintable, sentence))[:_SHOWN_CHARACTERS]
-    return "" if _quotes(sentence, prompt) else sentence.rstrip(" .:;,")
+    is_quote = any(_quotes(sentence, sent) for sent in _texts_in(prompt))
+    return "" if is_quote else sentence.rstrip(" .:;,")
+
+
+def _texts_in(prompt: str) -> Iterator[str]:
+    """The prompt, and the texts in one of messages or parts, without JSON's escapes."""
+    if not prompt.lstrip().startswith("["):
+        yield prompt
+        return
+    # Nobody quotes an image, and one is long to look through.
+    prompt = _IMAGE.sub("", prompt)
+    yield prompt
+    try:
+        pending = [load_json(prompt.encode("utf-8", "replace"))]
+    except ProtocolError:
+        return
+    while pending:
+        found = pending.pop()
+        if isinstance(found, str):
+            yield found
+        elif isinstance(found, list):
+            pending += found
+        elif isinstance(found, dict):
+            pending += (it for name, it in found.items() if name not in _NO_CONTENTS)
 
 
 def _unless_random(run: re.Match[str]) -> str:

@@ -13,12 +13,9 @@ from typing import TypeAlias, cast
 import pytest
 from yarl import URL
 
-from sutro_stream.engines.transports.registry import (
-    TRANSPORTS,
-    TransportName,
-    make_transport,
-)
+from sutro_stream.engines.transports.registry import make_transport
 from sutro_stream.engines.transports.transport import Destination, Transport
+from sutro_stream.values.endpoint import TRANSPORTS, TransportName
 
 HERE = Path(__file__).parent
 LIMIT_BYTES = 1 << 20

@@ -1,4 +1,4 @@
-"""`--api-key-command`: a key that another program knows, of a vault for example."""
+"""A key that another program knows, of a vault for example."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ import anyio
 
 from sutro_stream.errors import ConfigurationError
 
-_OPTION = "--api-key-command"
+API_KEY_COMMAND = "--api-key-command"
 _LONGEST_S = 60.0
 
 _Ask: TypeAlias = Callable[[], Awaitable[str]]
 
 
-def key_command(command: str, *, longest_s: float = _LONGEST_S) -> _Ask:
+def key_command(
+    command: str, *, what: str = API_KEY_COMMAND, longest_s: float = _LONGEST_S
+) -> _Ask:
     """A function that runs a command and returns the first line that it prints.
 
     It is run without a shell. What it prints is in no message.
 
     Args:
         command: The program and its arguments, quoted as for a shell.
+        what: Where the command was given, for messages.
         longest_s: Seconds until it is stopped.
 
     Raises:
@@ -32,19 +35,19 @@ def key_command(command: str, *, longest_s: float = _LONGEST_S) -> _Ask:
     try:
         arguments = shlex.split(command)
     except ValueError as error:
-        raise ConfigurationError(f"{_OPTION}: {str(error).lower()}") from None
+        raise ConfigurationError(f"{what}: {str(error).lower()}") from None
     if not arguments:
-        raise ConfigurationError(f"{_OPTION}: the command is empty")
+        raise ConfigurationError(f"{what}: the command is empty")
 
     async def ask() -> str:
-        return await _first_line(arguments, longest_s)
+        return await _first_line(arguments, what, longest_s)
 
     return ask
 
 
-async def _first_line(arguments: list[str], longest_s: float) -> str:
+async def _first_line(arguments: list[str], what: str, longest_s: float) -> str:
     # Arguments are left out of messages: they may hold secrets as well.
-    what = f"{_OPTION}: {arguments[0]}"
+    what = f"{what}: {arguments[0]}"
     try:
         with anyio.fail_after(longest_s):
             ended = await anyio.run_process(
