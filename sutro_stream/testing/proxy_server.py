@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -12,6 +13,7 @@ from anyio.abc import ByteStream
 from sutro_stream.testing.raw_server import Peer, raw_server
 
 _READ_BYTES = 64 << 10
+_OWN_FIELD = re.compile(rb"(?im)^proxy-authorization:.*\r\n")
 _REFUSAL = b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n"
 _GONE = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
@@ -71,7 +73,9 @@ class ProxyServer:
         """Pass on one request and its reply, whose length is told."""
         target = head.split(b" ", 2)[1]
         path = b"/" + target.split(b"/", 3)[3]
-        await upstream.send(head.replace(target, path, 1) + await peer.body(head))
+        body = await peer.body(head)
+        head = _OWN_FIELD.sub(b"", head.replace(target, path, 1))
+        await upstream.send(head + body)
         reply = b""
         while b"\r\n\r\n" not in reply:
             reply += await upstream.receive(_READ_BYTES)
