@@ -20,8 +20,8 @@ from sutro_stream.errors import (
     ServiceError,
     TransportError,
 )
-from sutro_stream.flow.retry import retry_after_s
 from sutro_stream.wire.refusal import parse_refusal
+from sutro_stream.wire.retry_after import retry_after_s
 
 _QUOTA_CODES = frozenset({"quota_exceeded", "insufficient_quota"})
 

@@ -21,7 +21,6 @@ from sutro_stream.engines.address import (
 from sutro_stream.engines.api_keys import KeySource
 from sutro_stream.engines.endpoint_tokenizer import EndpointTokenizer, has_tokenizer
 from sutro_stream.engines.engine import further_fields
-from sutro_stream.engines.failures import failure
 from sutro_stream.engines.tokenizer import Tokenizer
 from sutro_stream.engines.transports.certificates import trusted_certificates
 from sutro_stream.engines.transports.registry import choose_transport, make_transport
@@ -35,6 +34,7 @@ from sutro_stream.errors import (
 from sutro_stream.values.endpoint import DIALECTS, Dialect, Endpoint
 from sutro_stream.values.outcomes import Answer
 from sutro_stream.wire.openai.dialects import TABLE
+from sutro_stream.wire.openai.failures import failure
 from sutro_stream.wire.openai.rate_headers import parse_rate_hint, tells_rate
 
 _DEFAULT_CONCURRENCY = 64
@@ -307,7 +307,7 @@ class EndpointResponder:
                 return answer if hint is None else replace(answer, rate_hint=hint)
         endpoint = self.endpoint
         failed = failure(
-            reply,
+            *reply.told,
             found,
             endpoint=endpoint.name,
             prompt=prompt,

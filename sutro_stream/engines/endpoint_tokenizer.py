@@ -13,11 +13,11 @@ import orjson
 from yarl import URL
 
 from sutro_stream.engines.address import below, beside, origin
-from sutro_stream.engines.failures import failure
 from sutro_stream.engines.transports.aiohttp import AiohttpTransport
 from sutro_stream.engines.transports.transport import Destination, Transport
 from sutro_stream.errors import ConfigurationError, ProtocolError
 from sutro_stream.values.endpoint import Dialect
+from sutro_stream.wire.openai.failures import failure
 
 _CONNECT_TIMEOUT_S = 10.0
 _REPLY_LIMIT_BYTES = 256 << 20
@@ -212,7 +212,7 @@ class EndpointTokenizer:
             )
         reply = await transport.post(orjson.dumps(self._common | dict(body)))
         if reply.status != 200:
-            raise failure(reply, endpoint=self._endpoint, prompt=text)
+            raise failure(*reply.told, endpoint=self._endpoint, prompt=text)
         try:
             data = orjson.loads(reply.body)
         except orjson.JSONDecodeError:

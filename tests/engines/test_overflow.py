@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sutro_stream.engines.failures import error_for
 from sutro_stream.errors import InputTooLongError
+from sutro_stream.wire.openai.failures import error_for
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ import pytest
 
 from sutro_stream.engines.chat import ChatEngine
 from sutro_stream.engines.embeddings import EmbeddingEngine
-from sutro_stream.engines.failures import error_for, failure
 from sutro_stream.engines.transports.transport import Reply as HttpReply
 from sutro_stream.errors import (
     AuthenticationError,
@@ -34,6 +33,7 @@ from sutro_stream.testing import GarbageBody, Reply, ScriptedChatServer, always
 from sutro_stream.values.endpoint import TRANSPORTS, TransportName
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.outcomes import ErrorKind
+from sutro_stream.wire.openai.failures import error_for, failure
 
 PROMPT = "the patient's name is Ada Lovelace"
 KEY = "my-very-own-key"
@@ -44,7 +44,7 @@ def error_of(status: int, body: Any, *, prompt: str = PROMPT) -> EngineError:
     if not isinstance(body, bytes):
         body = body.encode() if isinstance(body, str) else orjson.dumps(body)
     reply = HttpReply(status, {}, frozenset(), body)
-    return failure(reply, endpoint="http://host:1", prompt=prompt, secrets=[KEY])
+    return failure(*reply.told, endpoint="http://host:1", prompt=prompt, secrets=[KEY])
 
 
 async def answered_with(body: bytes, *, stream: bool = False) -> EngineError:

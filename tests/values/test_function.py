@@ -106,7 +106,10 @@ def test_a_name_that_is_no_slug_is_refused(name: str) -> None:
         ),
         (
             {"inputs": [{"name": "a", "type": "string"}]},
-            ["inputs[0].type", "'text', 'integer', 'number', 'boolean', 'json' or 'image'"],  # noqa: E501
+            [
+                "inputs[0].type",
+                "'text', 'integer', 'number', 'boolean', 'json' or 'image'",
+            ],
         ),
         ({"inputs": [{"name": "a"}] * 2}, ["inputs: declared twice: 'a'"]),
         ({"promt_template": "x"}, ["promt_template is not a known field"]),

@@ -59,6 +59,11 @@ class Reply(NamedTuple):
     body: bytes
 
     @property
+    def told(self) -> tuple[int, dict[str, str], bytes]:
+        """Status, header fields and body."""
+        return self.status, self.headers, self.body
+
+    @property
     def headers(self) -> dict[str, str]:
         """Header fields by their names in lower case; made anew each time."""
         return {

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sutro_stream.engines.transports.transport import Reply
 from sutro_stream.errors import (
     AuthenticationError,
     BadReplyError,
@@ -18,7 +17,6 @@ from sutro_stream.errors import (
     RateLimitedError,
     ServiceError,
 )
-from sutro_stream.flow.retry import retry_after_s
 from sutro_stream.wire.openai.advice import advice
 from sutro_stream.wire.openai.completions import ErrorObjectError
 from sutro_stream.wire.openai.errors import (
@@ -28,6 +26,7 @@ from sutro_stream.wire.openai.errors import (
     shown,
     told,
 )
+from sutro_stream.wire.retry_after import retry_after_s
 
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 _OVERFLOW_CODES = frozenset(
@@ -77,7 +76,9 @@ _ERRORS = range(400, 600)
 
 
 def failure(
-    reply: Reply,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
     found: ProtocolError | None = None,
     *,
     endpoint: str,
@@ -90,30 +91,32 @@ def failure(
     else it counts as a 502.
 
     Args:
-        reply: The endpoint's reply.
+        status: Of the reply.
+        headers: Its fields, their names in lower case.
+        body: Its body.
         found: What is wrong with a reply of success, `None` for any other.
         endpoint: How messages call the endpoint.
         prompt: The prompt sent, to keep it out of messages that quote it.
         secrets: What else is kept out of them, a key among it.
     """
-    status: int | None = reply.status
+    named: int | None = status
     if found is None:
-        detail = error_detail(reply.body)
+        detail = error_detail(body)
     elif isinstance(found, ErrorObjectError):
         detail = detail_of(found.told)
     else:
-        detail = detail_beside_answer(reply.body)
+        detail = detail_beside_answer(body)
     if found is not None:
-        status = named_status(detail)
+        named = named_status(detail)
     return error_for(
         detail,
-        status=status or 502,
+        status=named or 502,
         endpoint=endpoint,
         prompt=prompt,
         secrets=secrets,
-        retry_after_s=retry_after_s(reply.headers.get("retry-after")),
-        carrier=None if found is None else reply.status,
-        reason=None if status is not None else str(found),
+        retry_after_s=retry_after_s(headers.get("retry-after")),
+        carrier=None if found is None else status,
+        reason=None if named is not None else str(found),
     )
 
 
