@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from sutro_stream.cli.declared import FILE, Group, Needs, option
 
 _ASKING = Group.ASKING
+
+ResponseFormatName = Literal["json_schema", "json_object", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,39 @@ class AskingOptions:
         default=(),
         metavar="KEY=VALUE",
         help="Any other sampling parameter, by vLLM's name, as in top_p=0.9.",
+    )
+    response_format: ResponseFormatName | None = option(
+        _ASKING,
+        "--response-format",
+        needs=Needs.REQUESTS,
+        type=click.Choice(["json_schema", "json_object", "none"]),
+        help="How the endpoint is told of the schema; answers are checked here in any "
+        "case.  [default: json_schema]",
+    )
+    no_strict: bool = option(
+        _ASKING,
+        "--no-strict",
+        needs=Needs.REQUESTS,
+        default=False,
+        help="Do not ask the endpoint to keep strictly to the schema, for those that "
+        "refuse parts of it.",
+    )
+    answers: Literal["strict", "extract"] | None = option(
+        _ASKING,
+        "--answers",
+        needs=Needs.REQUESTS,
+        type=click.Choice(["strict", "extract"]),
+        help="Under a schema: JSON alone, or also JSON behind <think>...</think>, in a "
+        "code fence or among words.  [default: strict]",
+    )
+    reask: int | None = option(
+        _ASKING,
+        "--reask",
+        needs=Needs.REQUESTS,
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Ask again, up to N times, for an answer that does not conform to the "
+        "schema, saying what is wrong.  [default: 0]",
     )
     seed_per_row: bool = option(
         _ASKING,

@@ -105,6 +105,10 @@ def inference_of(
         dedupe=options.dedupe,
         limits=_limits(options, most_in_flight),
         hedge=Hedge() if options.hedge else None,
+        answers=options.answers or "strict",
+        reask=options.reask or 0,
+        response_format=options.response_format,
+        strict=False if options.no_strict else None,
     )
     if options.timeout is not None:
         stage = replace(stage, timeout_s=options.timeout)

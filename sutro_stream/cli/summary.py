@@ -60,6 +60,8 @@ def _lines(report: RunReport) -> Iterator[str]:
         yield f"calls saved      {report.rows_shared:>10,}  equal prompts"
     if report.retries:
         yield f"retries          {report.retries:>10,}"
+    if report.reasks:
+        yield f"asked again      {report.reasks:>10,}  for an answer of the right form"
     if report.input_tokens or report.output_tokens:
         yield f"input tokens     {report.input_tokens:>10,}"
         yield f"output tokens    {report.output_tokens:>10,}"

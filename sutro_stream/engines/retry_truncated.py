@@ -38,12 +38,13 @@ class RetryTruncatedResponder(ResponderWrapper):
             raise
         return replace(
             answer,
-            usage=_sum(cut.usage, answer.usage),
+            usage=sum_usage(cut.usage, answer.usage),
             requests=cut.requests + answer.requests,
         )
 
 
-def _sum(first: Usage | None, second: Usage | None) -> Usage | None:
+def sum_usage(first: Usage | None, second: Usage | None) -> Usage | None:
+    """The tokens of two answers together, as far as they are known."""
     if first is None or second is None:
         return first or second
     return Usage(

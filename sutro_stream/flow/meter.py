@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sutro_stream.flow.throttle import ThrottleStatistics
-from sutro_stream.values.outcomes import AnsweredTexts, ErrorKind, Outcome
+from sutro_stream.values.outcomes import Answer, AnsweredTexts, ErrorKind, Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +27,7 @@ class Statistics:
         rows_failed: Rows that ended without one; refused rows among them.
         failures: Failed rows by kind.
         retries: Requests beyond the first of their row.
+        reasks: Requests among them for answers that were not of the right form.
         rows_kept: Rows whose outcome an earlier run had recorded.
         rows_shared: Rows that got the answer of another with the same prompt.
         input_tokens: As counted by the engine.
@@ -55,6 +56,7 @@ class Statistics:
     rows_shared: int
     input_tokens: int
     output_tokens: int
+    reasks: int = 0
     concurrency: int | None = None
     requests_per_s: float | None = None
     waiting: str | None = None
@@ -84,6 +86,7 @@ class Meter:
     retries: int = 0
     # Those an engine sent on top; apart, since they are no retries of the policy's.
     extra_requests: int = 0
+    reasks: int = 0
     kept: int = 0
     shared: int = 0
     input_tokens: int = 0
@@ -119,6 +122,16 @@ class Meter:
             self.input_tokens += outcome.answer.usage.input_tokens
             self.output_tokens += outcome.answer.usage.output_tokens
 
+    def asked_again(self) -> None:
+        """Count a request for an answer that was not of the right form."""
+        self.reasks += 1
+
+    def lost(self, answer: Answer) -> None:
+        """Count the tokens of an answer in whose place the row is asked anew."""
+        if answer.usage is not None:
+            self.input_tokens += answer.usage.input_tokens
+            self.output_tokens += answer.usage.output_tokens
+
     def concluded_unpaid(self, outcomes: Sequence[Outcome]) -> None:
         """Count the final outcomes of rows that somebody else has paid for."""
         if isinstance(outcomes, AnsweredTexts):
@@ -151,6 +164,7 @@ class Meter:
             rows_shared=self.shared,
             input_tokens=self.input_tokens,
             output_tokens=self.output_tokens,
+            reasks=self.reasks,
             concurrency=concurrency,
             requests_per_s=None if throttle is None else throttle.rate_per_s,
             waiting=None if self.waiting is None else self.waiting(now_s),

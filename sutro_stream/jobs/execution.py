@@ -177,6 +177,8 @@ class JobExecution:
                 # A job waits for its endpoint without end.
                 patience_s=None,
                 seed_per_row=work.spec.seed_per_row,
+                # Who reads a job's messages has no such options.
+                advises=False,
             )
             filing = FilePipeline(
                 (pipeline | infer).prepare, ParquetSink(work.files.results), form

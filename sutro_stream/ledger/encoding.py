@@ -3,6 +3,9 @@
 A body is a JSON array. JSON because it takes any text, is a tenth of a microsecond
 to write and can be read by people; an array because names would double its size.
 
+What has its default is left out at the end of the array, so that what was written
+before it was known is read, and most bodies stay as short as they were.
+
 A parsed value is not stored when the text of the answer stands for it: whether it
 does is tried at writing, by parsing the text and comparing what both encode to, so
 that `1`, `1.0` and `true` stay apart. Reading parses the text again.
@@ -57,14 +60,13 @@ def encode(outcome: Outcome) -> bytes:
     """
     answer, error, value = outcome.answer, outcome.error, outcome.value
     text = None if answer is None else answer.text
-    return orjson.dumps(
-        (
-            outcome.attempts,
-            None if error is None else (error.kind, error.message, error.field),
-            None if answer is None else _answer(answer),
-            None if value is None else _value(value, text),
-        )
+    fields = (
+        outcome.attempts,
+        None if error is None else (error.kind, error.message, error.field),
+        None if answer is None else _answer(answer),
+        None if value is None else _value(value, text),
     )
+    return orjson.dumps((*fields, True) if outcome.extracted else fields)
 
 
 def encode_shared(attempts: int, leader: int) -> bytes:
@@ -81,7 +83,7 @@ def decode(body: bytes) -> Outcome | Shared:
     fields = orjson.loads(body)
     if len(fields) == 2:
         return Shared(attempts=fields[0], leader=fields[1])
-    attempts, error, answer, value = fields
+    attempts, error, answer, value, *further = fields
     decoded = None if answer is None else _decoded_answer(answer)
     if value is True and decoded is not None:
         value = orjson.loads(decoded.text)
@@ -90,7 +92,13 @@ def decode(body: bytes) -> Outcome | Shared:
     if error is not None:
         kind, message, field = error
         error = RowError(kind=ErrorKind(kind), message=message, field=field)
-    return Outcome(answer=decoded, value=value, error=error, attempts=attempts)
+    return Outcome(
+        answer=decoded,
+        value=value,
+        error=error,
+        attempts=attempts,
+        extracted=bool(further),
+    )
 
 
 def checksum(index: int, digest: int, body: bytes) -> int:

@@ -19,6 +19,7 @@ from sutro_stream.pipeline.limits import Limits
 from sutro_stream.pipeline.pipeline import Pipeline
 from sutro_stream.pipeline.row_stages import BatchFunction, Limit, MapBatches
 from sutro_stream.pipeline.submit import PATIENCE, Submit
+from sutro_stream.pipeline.validation import Answers
 from sutro_stream.rendering.columns import Prompts
 from sutro_stream.rendering.function import Render
 from sutro_stream.rendering.messages import Messages
@@ -31,7 +32,7 @@ from sutro_stream.sources.memory import RowsSource
 from sutro_stream.sources.parquet import ParquetSource
 from sutro_stream.sources.url import DOWNLOAD_TIMEOUT_S, MAX_DOWNLOAD_BYTES, UrlSource
 from sutro_stream.values.function import Function
-from sutro_stream.values.instructions import Instructions
+from sutro_stream.values.instructions import Instructions, ResponseFormat
 from sutro_stream.values.rows import Row
 from sutro_stream.values.sampling import SamplingParams
 from sutro_stream.values.schema import OutputSchema
@@ -240,6 +241,10 @@ def infer(  # noqa: PLR0913 - the stage's whole configuration
     limits: Limits | None = None,
     hedge: Hedge | None = None,
     retry_truncated: int | None = None,
+    answers: Answers = "strict",
+    reask: int = 0,
+    response_format: ResponseFormat | None = None,
+    strict: bool | None = None,
 ) -> Infer:
     """Ask the engine: one request for each prompt, many at once.
 
@@ -265,6 +270,17 @@ def infer(  # noqa: PLR0913 - the stage's whole configuration
             `None` for never.
         retry_truncated: Where an answer was cut off at the token limit and is useless
             so, ask once more and allow this many tokens; `None` for never.
+        answers: Under a schema, `"extract"` also takes the JSON out of a text that has
+            more in it: behind thoughts (`</think>`), in a code fence, among words; the
+            last value that conforms counts, and `Outcome.extracted` says so. The text
+            stays as it is. `"strict"` takes JSON alone.
+        reask: How many times an answer is asked for again that does not conform to the
+            schema, with what it was and what is wrong with it; 0 for never.
+        response_format: How the endpoint is told of the schema: `"json_schema"`,
+            `"json_object"` or `"none"`; answers are checked here in any case. `None`
+            leaves it to the prompts' instructions: in full.
+        strict: Whether an endpoint that is told the schema is to keep to it strictly;
+            `None` leaves it to the instructions: it is.
 
     Raises:
         ConfigurationError: A number is out of range.
@@ -282,6 +298,10 @@ def infer(  # noqa: PLR0913 - the stage's whole configuration
         limits=limits or Limits(),
         hedge=hedge,
         retry_truncated=retry_truncated,
+        answers=answers,
+        reask=reask,
+        response_format=response_format,
+        strict=strict,
     )
 
 

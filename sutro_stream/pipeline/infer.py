@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
 from sutro_stream.engines.engine import Engine, Responder, request_identity
 from sutro_stream.engines.hedging import Hedge, hedged
+from sutro_stream.engines.reask import ReaskResponder
 from sutro_stream.engines.retry_truncated import RetryTruncatedResponder
 from sutro_stream.errors import ConfigurationError, EngineError
 from sutro_stream.flow.backlog import Task
@@ -29,11 +30,24 @@ from sutro_stream.ledger.ledger import Ledger, OpenMode
 from sutro_stream.pipeline.images import ImagesResponder, image_count, text_length
 from sutro_stream.pipeline.limits import Limits
 from sutro_stream.pipeline.recorded_step import UNRECORDED
-from sutro_stream.pipeline.validation import TRUNCATED, error_kind, validate
+from sutro_stream.pipeline.validation import (
+    TRUNCATED,
+    Answers,
+    error_kind,
+    validate,
+    with_advice,
+)
 from sutro_stream.values.fingerprint import fingerprint
-from sutro_stream.values.instructions import Instructions, PromptForm
+from sutro_stream.values.instructions import (
+    RESPONSE_FORMATS,
+    Instructions,
+    PromptForm,
+    ResponseFormat,
+)
 from sutro_stream.values.layout import Shape
 from sutro_stream.values.outcomes import (
+    Answer,
+    ErrorKind,
     Outcome,
     OutcomeBatch,
     Result,
@@ -41,6 +55,7 @@ from sutro_stream.values.outcomes import (
 )
 from sutro_stream.values.prompts import PromptBatch
 from sutro_stream.values.sampling import SamplingParams, row_seed
+from sutro_stream.values.schema import OutputSchema
 
 # A straggler 40 times as slow as the median answer holds back about this many
 # rows at the rates of one process (docs/design.md, the window).
@@ -79,6 +94,11 @@ class Infer:
     limits: Limits = Limits()
     hedge: Hedge | None = None
     retry_truncated: int | None = None
+    answers: Answers = "strict"
+    reask: int = 0
+    response_format: ResponseFormat | None = None
+    strict: bool | None = None
+    advises: bool = True
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no sense."""
@@ -101,6 +121,16 @@ class Infer:
                 "dedupe and seed_per_row exclude each other: equal prompts with "
                 "seeds of their own are different requests"
             )
+        self._check_form_of_answers()
+
+    def _check_form_of_answers(self) -> None:
+        if self.answers not in get_args(Answers):
+            raise ConfigurationError('answers must be "strict" or "extract"')
+        if self.reask < 0:
+            raise ConfigurationError("reask must be at least 0")
+        if self.response_format not in (None, *RESPONSE_FORMATS):
+            known = ", ".join(RESPONSE_FORMATS)
+            raise ConfigurationError(f"response_format must be one of {known}, or None")
 
     @property
     def yields(self) -> type[Result]:
@@ -116,6 +146,7 @@ class Infer:
                 "infer needs prompts: put render(function), prompts(column=...) or "
                 "messages(column) before it"
             )
+        instructions = self._told(instructions)
         seed = None
         if self.seed_per_row:
             base = instructions.sampling.seed
@@ -126,17 +157,63 @@ class Infer:
             stage=self,
             shape=replace(shape, kind=OutcomeBatch),
             work=ChatWork(
-                responder=self._responder(instructions),
+                responder=self._responder(instructions, context.meter),
                 instructions=instructions,
                 seed=seed,
                 meter=context.meter,
+                answers=self.answers,
+                advises=self.advises,
+                reasks=self.reask > 0,
             ),
         )
 
-    def _responder(self, instructions: Instructions) -> Responder:
-        responder = self.engine.bind(instructions)
+    def _told(self, instructions: Instructions) -> Instructions:
+        """The instructions, with how the stage wants the schema told."""
+        given = (self.answers, self.reask, self.response_format, self.strict)
+        if instructions.schema is None and given != ("strict", 0, None, None):
+            raise ConfigurationError(
+                "reask, answers, response_format and strict need an output schema: "
+                "without one every text is an answer"
+            )
+        if self.response_format is not None:
+            instructions = replace(instructions, response_format=self.response_format)
+        if self.strict is not None:
+            instructions = replace(instructions, strict=self.strict)
+        return instructions
+
+    def _responder(self, instructions: Instructions, meter: Meter) -> Responder:
+        responder, schema = self._single_responder(instructions), instructions.schema
+        if self.reask and schema is not None:
+            responder = self._reasking(responder, instructions, schema, meter)
         if instructions.form is PromptForm.CONTENT:
             responder = ImagesResponder(responder)
+        return responder
+
+    def _reasking(
+        self,
+        responder: Responder,
+        instructions: Instructions,
+        schema: OutputSchema,
+        meter: Meter,
+    ) -> Responder:
+        def flaw(answer: Answer) -> str | None:
+            error = validate(answer, schema, attempts=1, answers=self.answers).error
+            is_invalid = error and error.kind is ErrorKind.INVALID_OUTPUT
+            return error.message if error and is_invalid else None
+
+        conversation = replace(instructions, form=PromptForm.MESSAGES)
+        return ReaskResponder(
+            responder,
+            self._single_responder(conversation),
+            form=instructions.form,
+            times=self.reask,
+            flaw=flaw,
+            on_reask=meter.asked_again,
+            on_lost=meter.lost,
+        )
+
+    def _single_responder(self, instructions: Instructions) -> Responder:
+        responder = self.engine.bind(instructions)
         if self.retry_truncated is None:
             return responder
         sampling, schema = instructions.sampling, instructions.schema
@@ -259,12 +336,18 @@ class ChatWork:
 
     Attributes:
         seed: Base of the rows' seeds, `None` when rows have none of their own.
+        answers: Which texts count under a schema.
+        advises: Whether failed rows name the option that would have helped.
+        reasks: Whether what is invalid was asked again already.
     """
 
     responder: Responder
     instructions: Instructions
     seed: int | None
     meter: Meter
+    answers: Answers = "strict"
+    advises: bool = True
+    reasks: bool = False
 
     @property
     def structured(self) -> bool:
@@ -292,7 +375,11 @@ class ChatWork:
         if answer.requests > 1:
             self._count(task, answer.requests)
         attempts = task.attempts + task.extra_requests
-        return validate(answer, self.instructions.schema, attempts=attempts)
+        schema, answers = self.instructions.schema, self.answers
+        outcome = validate(answer, schema, attempts=attempts, answers=answers)
+        if outcome.error is None or schema is None or not self.advises:
+            return outcome
+        return with_advice(outcome, schema, answers=answers, reasks=self.reasks)
 
     def failed(self, task: Task, error: EngineError) -> Outcome:
         reason = RowError(kind=error_kind(error), message=str(error))

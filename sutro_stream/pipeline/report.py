@@ -41,6 +41,7 @@ class RunReport:
         rows_kept: Rows whose outcome an earlier, interrupted run had recorded.
         rows_shared: Rows that got the answer of another with the same prompt: calls
             saved.
+        reasks: Requests among them for answers that were not of the right form.
         input_tokens: As counted by the engine.
         output_tokens: As counted by the engine.
         elapsed_s: Seconds from opening the source to the finished file.
@@ -60,6 +61,7 @@ class RunReport:
     rows_shared: int
     input_tokens: int
     output_tokens: int
+    reasks: int = 0
     elapsed_s: float
     peak_in_flight: int
     stopped: str | None = None
@@ -102,6 +104,7 @@ def report_of(
         rows_failed=statistics.rows_failed,
         failures=statistics.failures,
         retries=statistics.retries,
+        reasks=statistics.reasks,
         rows_kept=statistics.rows_kept,
         rows_shared=statistics.rows_shared,
         input_tokens=statistics.input_tokens,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from sutro_stream.errors import (
     BadReplyError,
@@ -18,8 +19,12 @@ from sutro_stream.errors import (
     UnreadableInputError,
 )
 from sutro_stream.flow.retry import is_retryable
+from sutro_stream.pipeline.extraction import extracted
 from sutro_stream.values.outcomes import Answer, ErrorKind, Outcome, RowError
 from sutro_stream.values.schema import OutputSchema
+
+Answers: TypeAlias = Literal["strict", "extract"]
+"""Which texts count under a schema: JSON alone, or also what has JSON in it."""
 
 TRUNCATED = RowError(
     kind=ErrorKind.TRUNCATED,
@@ -50,12 +55,28 @@ _BREAKING = re.compile(
 )
 _CALLING = re.compile(r"tool|function", re.IGNORECASE)
 _SHOWN_CHARACTERS = 40
+_EXTRACTION_HELPS = (
+    '; --answers extract (answers="extract") takes the JSON out of the text'
+)
+_REASKING_HELPS = "; --reask 1 (reask=1) asks again, and says so"
 
 
-def validate(answer: Answer, schema: OutputSchema | None, *, attempts: int) -> Outcome:
+def validate(
+    answer: Answer,
+    schema: OutputSchema | None,
+    *,
+    attempts: int,
+    answers: Answers = "strict",
+) -> Outcome:
     """Whether an answer is one: complete, not withheld, and of the right form.
 
     The answer itself is kept unchanged in any case.
+
+    Args:
+        answer: What an engine said.
+        schema: What it must conform to, `None` for any text.
+        attempts: Requests sent for it.
+        answers: Whether the JSON in a text counts that is not JSON as a whole.
     """
     value, error = None, None
     reason, text = answer.finish_reason, answer.text
@@ -67,7 +88,36 @@ def validate(answer: Answer, schema: OutputSchema | None, *, attempts: int) -> O
         error = _nothing(answer)
     if error is None and schema is not None:
         value, error = _conforming(answer, schema)
+        if answers == "extract" and error is not None and not answer.is_cut:
+            value = extracted(text, schema)
+            if value is not None:
+                return Outcome(
+                    answer=answer, value=value, attempts=attempts, extracted=True
+                )
     return Outcome(answer=answer, value=value, error=error, attempts=attempts)
+
+
+def with_advice(
+    outcome: Outcome, schema: OutputSchema, *, answers: Answers, reasks: bool
+) -> Outcome:
+    """A row that failed by its answer's form, with the option that would have helped.
+
+    Args:
+        outcome: As `validate` made it.
+        schema: What the answer does not conform to.
+        answers: As `validate` was given it.
+        reasks: Whether it was asked again already.
+    """
+    answer, error = outcome.answer, outcome.error
+    if answer is None or error is None or error.kind is not ErrorKind.INVALID_OUTPUT:
+        return outcome
+    if answers == "strict" and extracted(answer.text, schema) is not None:
+        advice = _EXTRACTION_HELPS
+    elif not reasks:
+        advice = _REASKING_HELPS
+    else:
+        return outcome
+    return replace(outcome, error=replace(error, message=f"{error.message}{advice}"))
 
 
 @lru_cache(maxsize=64)

@@ -171,12 +171,14 @@ class Outcome:
         error: Why the row failed, `None` when it did not.
         attempts: Requests sent for this row, also those an engine sent on top;
             0 for a refused one.
+        extracted: Whether the value was taken out of a text that has more in it.
     """
 
     answer: Answer | None = None
     value: Any = None
     error: RowError | None = None
     attempts: int = 0
+    extracted: bool = False
 
     @property
     def is_cut(self) -> bool:
