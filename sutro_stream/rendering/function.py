@@ -119,16 +119,13 @@ def function_step(
         parts=_parts(function.template, constants),
         rendered=rendered,
     )
+    instructions = function.instructions
+    if function.examples:
+        instructions = replace(instructions, examples=_examples(function))
+    if filling.images:
+        instructions = replace(instructions, form=PromptForm.CONTENT)
     return PromptStep(
-        shape=Shape(
-            kind=PromptBatch,
-            rows=schema,
-            instructions=replace(
-                function.instructions,
-                examples=_examples(function),
-                form=PromptForm.CONTENT if filling.images else PromptForm.TEXT,
-            ),
-        ),
+        shape=Shape(kind=PromptBatch, rows=schema, instructions=instructions),
         rows=rows,
         prompts=filling.prompts,
         identity=_identity(function, rendered),
@@ -142,8 +139,6 @@ def _examples(function: Function) -> tuple[Example, ...]:
     Raises:
         ConfigurationError: One lacks an input, or has one of another type.
     """
-    if not function.examples:
-        return ()
     rows = [example.inputs for example in function.examples]
     texts = [one for one in function.inputs if one.type is not InputType.IMAGE]
     records = pa.RecordBatch.from_pydict(
