@@ -98,8 +98,9 @@ class AnsweringOptions:
         "--dialect",
         needs=_OF_REQUESTS,
         type=click.Choice(DIALECTS),
-        help="Whose parameters the endpoint knows, and what it calls them.  "
-        f"[default: {USUAL_DIALECT}]",
+        metavar="NAME",
+        help="Whose parameters the endpoint knows, and what it calls them: "
+        f"{', '.join(DIALECTS)}.  [default: {USUAL_DIALECT}]",
     )
     header: tuple[str, ...] = option(
         _ANSWERING,

@@ -16,6 +16,7 @@ from sutro_stream.cli.assembly import ModelEngine, engine_of, prompts_of
 from sutro_stream.cli.messages import complain, say
 from sutro_stream.cli.options import RunOptions
 from sutro_stream.cli.process import most_in_flight
+from sutro_stream.cli.reaching import unused_proxies
 from sutro_stream.cli.signals import Stopped, run_until_signal
 from sutro_stream.errors import ConfigurationError
 from sutro_stream.pipeline.pipeline import Pipeline
@@ -105,6 +106,8 @@ def execute(options: BenchOptions, settings: Settings) -> int:
     """
     options.check()
     engine = engine_of(options.as_run(), settings)
+    for told in unused_proxies(options.answering, settings):
+        complain(told, label="note")
     ending = run_until_signal(partial(_measure, options, engine))
     if isinstance(ending, Stopped):
         complain(str(ending), label=None)

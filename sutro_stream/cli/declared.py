@@ -139,7 +139,7 @@ def takes(
             if only is None or declared.field in only
         ]
         known = getattr(command, "__click_params__", [])
-        command.__click_params__ = [*reversed(parameters), *known]  # type: ignore[attr-defined]
+        command.__click_params__ = [*known, *reversed(parameters)]  # type: ignore[attr-defined]
         return command
 
     return add

@@ -54,7 +54,7 @@ class Endpoint:
         ca_file: Certificate authorities to trust beside those of this machine (PEM).
     """
 
-    url: str
+    url: str = field(repr=False)
     api_key: ApiKey | None = field(default=None, repr=False)
     dialect: Dialect = USUAL_DIALECT
     stream: bool = False

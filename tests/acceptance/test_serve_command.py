@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -36,10 +37,15 @@ def command(data: Path, *arguments: object) -> list[str]:
 
 
 @asynccontextmanager
-async def serving(data: Path, *arguments: object) -> AsyncIterator[tuple[Process, str]]:
+async def serving(
+    data: Path, *arguments: object, **environment: str
+) -> AsyncIterator[tuple[Process, str]]:
     """A server that is ready, and its address."""
     async with await anyio.open_process(
-        command(data, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command(data, *arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **environment},
     ) as process:
         try:
             assert process.stdout is not None
@@ -172,3 +178,22 @@ async def test_requests_are_logged_without_queries(tmp_path: Path, key: str) -> 
     assert "GET /v1/list-jobs 200" in log
     assert "hidden" not in log
     assert key not in log
+
+
+async def test_a_proxy_that_is_not_used_is_in_the_log(tmp_path: Path) -> None:
+    """Once, however many endpoints would go through it."""
+    config = tmp_path / "deployment.toml"
+    config.write_text(
+        "[models.m]\nendpoints = [\n"
+        '  { url = "https://a.invalid/v1" }, { url = "https://b.invalid/v1" },\n'
+        '  { url = "https://c.invalid/v1", proxy = "http://127.0.0.1:9" },\n]\n'
+    )
+    proxy = "http://me:pass-word@127.0.0.1:9"
+    data = tmp_path / "data"
+    async with serving(data, "--config", config, HTTPS_PROXY=proxy) as (process, _):
+        process.terminate()
+        await process.wait()
+        assert process.stderr is not None
+        log = b"".join([part async for part in process.stderr]).decode()
+    assert log.count("HTTPS_PROXY is set, and not used for the endpoints of m") == 1
+    assert "pass-word" not in log

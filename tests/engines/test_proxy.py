@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -23,6 +24,9 @@ from sutro_stream.testing.raw_server import Peer, RawServer, raw_server
 from sutro_stream.values.endpoint import TRANSPORTS, Endpoint, TransportName
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.outcomes import Answer
+
+Route: TypeAlias = Callable[[dict[str, Any]], tuple[int, Any]]
+Serve: TypeAlias = Callable[[Mapping[str, Route]], AbstractAsyncContextManager[str]]
 
 CERTIFICATE = Path(__file__).parent / "transports" / "certificates" / "loopback.pem"
 PASSWORD = "pass-word-1"
@@ -101,6 +105,33 @@ async def test_encrypted_requests_go_through_a_tunnel() -> None:
         )
         assert (await asked(engine)).text == "fine"
         assert b"secret" not in proxy.heads[0]
+
+
+async def test_a_new_key_goes_through_the_proxy_as_well() -> None:
+    """Where the first one was refused."""
+    keys = iter(["key-1", "key-2"])
+    async with (
+        ScriptedChatServer(api_key="key-2") as server,
+        proxy_server(user=f"me:{PASSWORD}") as proxy,
+    ):
+        through = proxy.url.replace("://", f"://me:{PASSWORD}@")
+        engine = ChatEngine(
+            server.base_url, "m", proxy=through, api_key=lambda: next(keys)
+        )
+        answer = await asked(engine)
+    assert (answer.text, answer.requests) == ("echo: x", 2)
+    assert len(proxy.heads) == 2
+
+
+async def test_the_tokenizer_is_reached_in_the_same_way(serve: Serve) -> None:
+    """An endpoint's other routes are behind the same proxy."""
+    routes = {"/tokenize": lambda _: (200, {"tokens": [1, 2]})}
+    async with serve(routes) as address, proxy_server() as proxy:
+        async with ChatEngine(f"{address}/v1", "m", proxy=proxy.url) as engine:
+            tokenizer = engine.tokenizer()
+            assert tokenizer is not None
+            assert await tokenizer.count("a b") == 2
+        assert proxy.heads[0].startswith(f"POST {address}/tokenize ".encode())
 
 
 @pytest.mark.parametrize("encrypts", [False, True])

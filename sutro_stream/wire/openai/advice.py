@@ -29,7 +29,10 @@ _CURES = (
     (r"\btemperature\b", "leave out --temperature (temperature)"),
     (
         r"\b(top_p|seed|stop|logprobs|presence_penalty|frequency_penalty)\b",
-        r"leave out --sampling \1= (\1)",
+        (
+            r"leave out --sampling \1= (\1), or say with --dialect (dialect) whose "
+            "parameters the endpoint knows"
+        ),
     ),
     (
         "parameter|argument|field|extra inputs|property|keyword",
