@@ -33,6 +33,7 @@ from sutro_stream.sources.parquet import ParquetSource
 from sutro_stream.sources.url import DOWNLOAD_TIMEOUT_S, MAX_DOWNLOAD_BYTES, UrlSource
 from sutro_stream.values.function import Function
 from sutro_stream.values.instructions import Instructions, ResponseFormat
+from sutro_stream.values.prices import PriceList, Prices
 from sutro_stream.values.rows import Row
 from sutro_stream.values.sampling import SamplingParams
 from sutro_stream.values.schema import OutputSchema
@@ -207,6 +208,7 @@ def infer(  # noqa: PLR0913 - the stage's whole configuration
     reask: int = 0,
     response_format: ResponseFormat | None = None,
     strict: bool | None = None,
+    prices: Prices | PriceList | None = None,
 ) -> Infer:
     """Ask the engine: one request for each prompt, many at once.
 
@@ -243,6 +245,8 @@ def infer(  # noqa: PLR0913 - the stage's whole configuration
             leaves it to the prompts' instructions: in full.
         strict: Whether an endpoint that is told the schema is to keep to it strictly;
             `None` leaves it to the instructions: it is.
+        prices: Of the model, or of several by their names, for what the run costs:
+            `Statistics.cost_usd`. `None` for those of the budget, if it has some.
 
     Raises:
         ConfigurationError: A number is out of range.
@@ -264,6 +268,7 @@ def infer(  # noqa: PLR0913 - the stage's whole configuration
         reask=reask,
         response_format=response_format,
         strict=strict,
+        prices=prices,
     )
 
 

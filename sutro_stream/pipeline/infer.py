@@ -51,6 +51,7 @@ from sutro_stream.values.outcomes import (
     Result,
     RowError,
 )
+from sutro_stream.values.prices import Priced, prices_of
 from sutro_stream.values.prompts import PromptBatch
 from sutro_stream.values.sampling import SamplingParams, row_seed
 
@@ -93,6 +94,7 @@ class Infer:
     reask: int = 0
     response_format: ResponseFormat | None = None
     strict: bool | None = None
+    prices: Priced | None = None
     advises: bool = True
 
     def __post_init__(self) -> None:
@@ -148,11 +150,13 @@ class Infer:
             seed = random.randrange(_SEED_LIMIT) if base is None else base
             sampling = replace(instructions.sampling, seed=None)
             instructions = replace(instructions, sampling=sampling)
+        responder = self._responder(instructions, context.meter)
+        self._price_answers(context.meter, responder.model)
         return InferStep(
             stage=self,
             shape=replace(shape, kind=OutcomeBatch),
             work=ChatWork(
-                responder=self._responder(instructions, context.meter),
+                responder=responder,
                 instructions=instructions,
                 seed=seed,
                 meter=context.meter,
@@ -161,6 +165,21 @@ class Infer:
                 reasks=self.reask > 0,
             ),
         )
+
+    def _price_answers(self, meter: Meter, model: str | None) -> None:
+        """Have the run's counters say what it costs, where prices are given."""
+        priced, budget = self.prices, self.limits.budget
+        if priced is None and budget is not None:
+            priced = budget.priced
+        if priced is None:
+            return
+
+        def price(answer: Answer) -> float | None:
+            prices = prices_of(priced, model, answer.model)
+            usage = answer.usage
+            return None if prices is None or usage is None else prices.usd_of(usage)
+
+        meter.price = price
 
     def _told(self, instructions: Instructions) -> Instructions:
         """The instructions, with how the stage wants the schema told."""
@@ -194,7 +213,7 @@ class Infer:
             times=self.reask,
             flaw=flaw,
             on_reask=meter.asked_again,
-            on_lost=meter.lost,
+            on_lost=meter.paid,
         )
 
     def _single_responder(self, instructions: Instructions) -> Responder:
@@ -232,7 +251,7 @@ class Infer:
         address = getattr(self.engine, "address", self.engine.name)
         endpoint = f"{address} {model or ''}".rstrip()
         is_auto = self.concurrency == "auto"
-        return self.limits.gate(now_s, is_auto=is_auto, endpoint=endpoint)
+        return self.limits.gate(now_s, is_auto=is_auto, endpoint=endpoint, model=model)
 
     def _most_in_flight(self) -> int:
         most = self.concurrency or self.engine.default_concurrency
