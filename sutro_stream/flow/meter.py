@@ -102,6 +102,8 @@ class Meter:
     price: Callable[[Answer], float | None] | None = None
     cost_usd: float = 0.0
     unpriced: int = 0
+    # Whether outcomes are to say how long their attempt took.
+    is_timed: bool = False
     concurrency: int | None = None
     throttle: Callable[[], ThrottleStatistics | None] | None = None
     waiting_for_order: Callable[[], int] | None = None

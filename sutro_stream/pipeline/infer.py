@@ -186,8 +186,7 @@ class Infer:
         given = (self.answers, self.reask, self.response_format, self.strict)
         if instructions.schema is None and given != ("strict", 0, None, None):
             raise ConfigurationError(
-                "reask, answers, response_format and strict need an output schema: "
-                "without one every text is an answer"
+                "reask, answers, response_format and strict need an output schema"
             )
         if self.response_format is not None:
             instructions = replace(instructions, response_format=self.response_format)
@@ -348,9 +347,7 @@ class ChatWork:
         instructions: What they share.
         seed: Base of the rows' seeds, `None` when rows have none of their own.
         meter: The run's counters.
-        answers: Which texts count under a schema.
-        advises: Whether failed rows name the option that would have helped.
-        reasks: Whether what is invalid was asked again already.
+        answers, advises, reasks: See `validate` and `with_advice`.
     """
 
     responder: Responder
@@ -375,6 +372,7 @@ class ChatWork:
         seed = self.seed
         if seed is not None:
             seed = row_seed(seed, task.batch.first_index + task.offset)
+        started_s = anyio.current_time() if self.meter.is_timed else None
         try:
             answer = await self.responder.answer(task.payload, seed=seed)
         except EngineError as error:
@@ -385,9 +383,11 @@ class ChatWork:
         attempts = task.attempts + task.extra_requests
         schema, answers = self.instructions.schema, self.answers
         outcome = validate(answer, schema, attempts=attempts, answers=answers)
-        if outcome.error is None or schema is None or not self.advises:
-            return outcome
-        return with_advice(outcome, schema, answers=answers, reasks=self.reasks)
+        if outcome.error is not None and schema is not None and self.advises:
+            outcome = with_advice(outcome, schema, answers=answers, reasks=self.reasks)
+        if started_s is not None:
+            outcome = replace(outcome, seconds=anyio.current_time() - started_s)
+        return outcome
 
     def failed(self, task: Task, error: EngineError) -> Outcome:
         reason = RowError(kind=error_kind(error), message=str(error))
