@@ -86,6 +86,7 @@ if TYPE_CHECKING:
         TokenLogprob,
         Usage,
     )
+    from sutro_stream.values.prices import PriceList, Prices
     from sutro_stream.values.prompts import Prompt
     from sutro_stream.values.rows import Row
     from sutro_stream.values.sampling import SamplingParams
@@ -122,6 +123,8 @@ __all__ = [
     "OpenMode",
     "Outcome",
     "Pipeline",
+    "PriceList",
+    "Prices",
     "Prompt",
     "ProtocolError",
     "QuotaError",
@@ -180,6 +183,7 @@ __all__ = [
 _EXPORTS = {
     "sutro_stream.pipeline.limits": ("Limits",),
     "sutro_stream.flow.budget": ("Budget",),
+    "sutro_stream.values.prices": ("PriceList", "Prices"),
     "sutro_stream.engines.hedging": ("Hedge",),
     "sutro_stream.engines.group": ("EngineGroup",),
     "sutro_stream.deployments.deployment": ("Deployment",),

@@ -49,6 +49,8 @@ NAMES = [
     "OpenMode",
     "Outcome",
     "Pipeline",
+    "PriceList",
+    "Prices",
     "Prompt",
     "ProtocolError",
     "QuotaError",

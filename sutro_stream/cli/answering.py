@@ -238,20 +238,6 @@ class AnsweringOptions:
         help="Stop, to go on later, when so much is spent: calls=, tokens=, minutes= "
         "or usd=.",
     )
-    input_price: float | None = option(
-        _LIMITS,
-        "--input-price",
-        type=float,
-        metavar="USD",
-        help="Per million tokens, for usd=.",
-    )
-    output_price: float | None = option(
-        _LIMITS,
-        "--output-price",
-        type=float,
-        metavar="USD",
-        help="Per million tokens, for usd=.",
-    )
 
     @property
     def is_local(self) -> bool:

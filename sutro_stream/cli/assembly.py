@@ -109,6 +109,7 @@ def inference_of(
         reask=options.reask or 0,
         response_format=options.response_format,
         strict=False if options.no_strict else None,
+        prices=options.priced,
     )
     if options.timeout is not None:
         stage = replace(stage, timeout_s=options.timeout)
@@ -123,14 +124,17 @@ def inference_of(
 def _limits(options: RunOptions, most_in_flight: int | None) -> Limits:
     given = options.budget_limits
     budget = None
+    if "usd" in given and options.priced is None:
+        raise click.UsageError(
+            "--budget usd= needs prices: --input-price and --output-price, or --prices"
+        )
     if given:
         budget = Budget(
             usd=given.get("usd"),
             tokens=_whole(given.get("tokens")),
             calls=_whole(given.get("calls")),
             minutes=given.get("minutes"),
-            input_usd_per_million=options.input_price,
-            output_usd_per_million=options.output_price,
+            prices=options.priced,
         )
     return Limits(
         requests_per_minute=options.requests_per_minute,

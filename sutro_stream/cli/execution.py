@@ -56,7 +56,7 @@ def execute(options: RunOptions, settings: Settings) -> int:
     output = options.output
     if output is None:
         raise AssertionError
-    sink = sink_for(output, options.kept_columns)
+    sink = sink_for(output, options.kept_columns, options.told_details)
     answering, answered = _answering(options, settings)
     pipeline = answered | sink
     ledger = pipeline.ledger_path

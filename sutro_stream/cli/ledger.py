@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from sutro_stream.cli.declared import takes
+from sutro_stream.cli.pricing import PricingOptions
+
 if TYPE_CHECKING:
     from sutro_stream.ledger.inspection import LedgerSummary
+    from sutro_stream.values.prices import Priced
 
 _AGREES, _DIFFERS = 0, 1
 _MOST_TOLD = 20
@@ -22,9 +26,8 @@ def ledger() -> None:
 
 @ledger.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--input-price", type=float, metavar="USD", help="Per million tokens.")
-@click.option("--output-price", type=float, metavar="USD", help="Per million tokens.")
-def show(file: Path, input_price: float | None, output_price: float | None) -> int:
+@takes(PricingOptions)
+def show(file: Path, **prices: Any) -> int:
     """Rows, calls, retries, tokens and spend in the ledger FILE.
 
     Reads only; a run that is writing at the moment is not disturbed.
@@ -32,9 +35,13 @@ def show(file: Path, input_price: float | None, output_price: float | None) -> i
     from sutro_stream.cli.messages import say  # noqa: PLC0415
     from sutro_stream.ledger.inspection import inspect  # noqa: PLC0415
 
-    prices = (input_price, output_price)
+    priced = PricingOptions(**prices).priced
     summary = inspect(file)
-    say("\n".join(_lines(summary, prices)))
+    say(
+        "\n".join(
+            _lines(summary, None if priced is None else _cost(file, summary, priced))
+        )
+    )
     _tell_damages(summary.damages)
     return _AGREES
 
@@ -91,9 +98,37 @@ def _tell_damages(damages: Sequence[str]) -> None:
         complain(f"{len(damages) - _MOST_TOLD:,} more damaged places", label="warning")
 
 
-def _lines(
-    summary: LedgerSummary, prices: tuple[float | None, float | None]
-) -> Iterator[str]:
+def _cost(file: Path, summary: LedgerSummary, priced: Priced) -> str:
+    """What all calls of a ledger cost."""
+    from sutro_stream.ledger.export import open_export  # noqa: PLC0415
+    from sutro_stream.values.prices import prices_of  # noqa: PLC0415
+
+    seen, asked = summary.statistics, summary.parts.get("model")
+    with open_export(file) as export:
+        usages = export.usages()
+    prices = prices_of(priced, asked, None)
+    if prices is not None:
+        usd = prices.usd(
+            input_tokens=seen.input_tokens,
+            output_tokens=seen.output_tokens,
+            cached_tokens=sum(usage.cached_tokens for usage in usages.values()),
+        )
+        return f"{usd:>12,.4f} USD"
+    found = [
+        (prices_of(priced, asked, model), usage) for model, usage in usages.items()
+    ]
+    usd = sum(prices.usd_of(usage) for prices, usage in found if prices is not None)
+    told = sum(
+        usage.input_tokens + usage.output_tokens
+        for prices, usage in found
+        if prices is not None
+    )
+    left = seen.input_tokens + seen.output_tokens - told
+    note = f", without {left:,} tokens whose price is not known" if left else ""
+    return f"{usd:>12,.4f} USD{note}"
+
+
+def _lines(summary: LedgerSummary, cost: str | None) -> Iterator[str]:
     seen = summary.statistics
     state = "complete" if summary.is_finished else "unfinished"
     yield f"state            {'a run is writing' if summary.is_writing else state}"
@@ -111,11 +146,8 @@ def _lines(
     yield f"paid again       {seen.calls_repeated:>12,}"
     yield f"input tokens     {seen.input_tokens:>12,}"
     yield f"output tokens    {seen.output_tokens:>12,}"
-    if None not in prices:
-        spend = (
-            seen.input_tokens * (prices[0] or 0) + seen.output_tokens * (prices[1] or 0)
-        ) / 1e6
-        yield f"spend            {spend:>12,.4f} USD"
+    if cost is not None:
+        yield f"spend            {cost}"
     for run in summary.runs:
         ended = "left in good order" if run.closed_at else "not closed"
         opened = run.opened_at.isoformat(timespec="seconds")

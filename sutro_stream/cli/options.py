@@ -11,12 +11,13 @@ from sutro_stream.cli.answering import AnsweringOptions
 from sutro_stream.cli.asking import AskingOptions
 from sutro_stream.cli.declared import Declared, Needs, options_of
 from sutro_stream.cli.placing import PlacingOptions
+from sutro_stream.cli.pricing import PricingOptions
 
 _ESCAPES = {r"\n": "\n", r"\t": "\t"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(PlacingOptions, AnsweringOptions, AskingOptions):
+class RunOptions(PlacingOptions, PricingOptions, AnsweringOptions, AskingOptions):
     """One call of the command."""
 
     @property

@@ -83,6 +83,13 @@ class PlacingOptions:
         metavar="A,B,...",
         help='Input columns to keep beside the results; "" for none.  [default: all]',
     )
+    details: str | None = option(
+        _OUTPUT,
+        "--with",
+        metavar="A,B,...",
+        help="Columns of what else is known of each answer: usage, finish_reason, "
+        "model, attempts, seconds, logprob, extracted, reasoning.",
+    )
     unordered: bool = option(
         _OUTPUT,
         "--unordered",
@@ -151,6 +158,12 @@ class PlacingOptions:
         if self.columns is None:
             return None
         return tuple(next(csv.reader([self.columns], skipinitialspace=True), ()))
+
+    @property
+    def told_details(self) -> tuple[str, ...]:
+        """What else the output tells of each answer."""
+        names = (self.details or "").split(",")
+        return tuple(name.strip() for name in names if name.strip())
 
     @property
     def must_be_new(self) -> bool:

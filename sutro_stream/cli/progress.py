@@ -129,6 +129,8 @@ def _details(seen: Statistics, pace: Pace) -> Iterator[str]:
     yield _in_flight(seen)
     yield f"{seen.rows_failed:,} failed"
     yield f"{seen.retries:,} retries"
+    if seen.cost_usd is not None:
+        yield f"{seen.cost_usd:,.2f} USD"
     if seen.rows_backing_off:
         yield f"{seen.rows_backing_off:,} to be sent again"
 

@@ -65,4 +65,14 @@ def _lines(report: RunReport) -> Iterator[str]:
     if report.input_tokens or report.output_tokens:
         yield f"input tokens     {report.input_tokens:>10,}"
         yield f"output tokens    {report.output_tokens:>10,}"
+    if report.cached_tokens:
+        yield f"  {'cached':<15}{report.cached_tokens:>10,}  of the input tokens"
+    if report.cost_usd is not None:
+        yield f"cost             {report.cost_usd:>10,.4f}  USD{_unpriced(report)}"
     yield f"output           {report.path}"
+
+
+def _unpriced(report: RunReport) -> str:
+    if not report.rows_unpriced:
+        return ""
+    return f", without {report.rows_unpriced:,} answers whose price is not known"

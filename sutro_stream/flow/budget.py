@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sutro_stream.errors import ConfigurationError
-
-_MILLION = 1_000_000
+from sutro_stream.values.prices import Priced, Prices, prices_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,12 +13,15 @@ class Budget:
     """The most a run may spend; `None` for no limit.
 
     Attributes:
-        usd: US dollars; needs both prices.
+        usd: US dollars; needs prices.
         tokens: Input and output tokens together.
         calls: Requests, retries included.
         minutes: Time.
         input_usd_per_million: Price of a million input tokens.
         output_usd_per_million: Price of a million output tokens.
+        cached_input_usd_per_million: Price of those input tokens that the endpoint
+            had cached; `None` for that of all others.
+        prices: In place of these three.
     """
 
     usd: float | None = None
@@ -28,6 +30,8 @@ class Budget:
     minutes: float | None = None
     input_usd_per_million: float | None = None
     output_usd_per_million: float | None = None
+    cached_input_usd_per_million: float | None = None
+    prices: Priced | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be kept to."""
@@ -38,11 +42,23 @@ class Budget:
         prices = (self.input_usd_per_million, self.output_usd_per_million)
         if any(price is not None and price < 0 for price in prices):
             raise ConfigurationError("prices must not be negative")
-        if self.usd is not None and None in prices:
+        if self.usd is not None and self.priced is None:
             raise ConfigurationError(
                 "a budget in USD needs input_usd_per_million and "
                 "output_usd_per_million, the prices of the model"
             )
+
+    @property
+    def priced(self) -> Priced | None:
+        """The prices, however they are given; `None` where they are not."""
+        paid_in, paid_out = self.input_usd_per_million, self.output_usd_per_million
+        if self.prices is not None or paid_in is None or paid_out is None:
+            return self.prices
+        return Prices(
+            input=paid_in,
+            output=paid_out,
+            cached_input=self.cached_input_usd_per_million,
+        )
 
 
 class BudgetMeter:
@@ -58,8 +74,20 @@ class BudgetMeter:
         calls: Requests so far.
     """
 
-    def __init__(self, budget: Budget, *, started_s: float) -> None:
+    def __init__(
+        self, budget: Budget, *, started_s: float, model: str | None = None
+    ) -> None:
+        """An unspent budget.
+
+        Args:
+            budget: What may be spent.
+            started_s: The time now.
+            model: Whose prices count, `None` for those of the one that answers.
+        """
         self._budget = budget
+        self._priced = budget.priced
+        self._model = model
+        self._usd = 0.0
         self._started_s = started_s
         self.calls = 0
         self._in_flight = 0
@@ -76,12 +104,7 @@ class BudgetMeter:
     @property
     def usd(self) -> float | None:
         """Cost of the answers so far, `None` without prices."""
-        budget = self._budget
-        paid_in, paid_out = budget.input_usd_per_million, budget.output_usd_per_million
-        if paid_in is None or paid_out is None:
-            return None
-        cost = self._input_tokens * paid_in + self._output_tokens * paid_out
-        return cost / _MILLION
+        return None if self._priced is None else self._usd
 
     def sent(self) -> None:
         """Note a request going out."""
@@ -93,9 +116,19 @@ class BudgetMeter:
         *,
         input_tokens: int,
         output_tokens: int,
+        cached_tokens: int = 0,
         estimated: tuple[int, int] = (0, 0),
+        model: str | None = None,
     ) -> None:
-        """Note its answer; `estimated` counts where the engine counted neither (0)."""
+        """Note its answer.
+
+        Args:
+            input_tokens: As the engine counted them, 0 when it did not.
+            output_tokens: As `input_tokens`.
+            cached_tokens: Input tokens among them that the endpoint had cached.
+            estimated: What counts in place of both where both are 0.
+            model: That answered, `None` where it did not say.
+        """
         if not input_tokens and not output_tokens:
             input_tokens, output_tokens = estimated
             self._is_estimated |= bool(input_tokens or output_tokens)
@@ -103,6 +136,15 @@ class BudgetMeter:
         self._answers += 1
         self._input_tokens += input_tokens
         self._output_tokens += output_tokens
+        if self._priced is None:
+            return
+        prices = prices_of(self._priced, self._model, model)
+        if prices is not None:
+            self._usd += prices.usd(
+                input_tokens=input_tokens,
+                output_tokens=output_tokens,
+                cached_tokens=cached_tokens,
+            )
 
     def failed(self) -> None:
         """Note that it ended without one: an error, or cancelled."""

@@ -119,7 +119,11 @@ class Gate:
         written = 0 if usage is None else usage.output_tokens
         if self._budget is not None:
             self._budget.answered(
-                input_tokens=read, output_tokens=written, estimated=estimated
+                input_tokens=read,
+                output_tokens=written,
+                cached_tokens=0 if usage is None else usage.cached_tokens,
+                estimated=estimated,
+                model=answer.model,
             )
         if self._throttle is None or ticket is None:
             return

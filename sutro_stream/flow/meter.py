@@ -27,6 +27,10 @@ class Statistics:
         rows_failed: Rows that ended without one; refused rows among them.
         failures: Failed rows by kind.
         retries: Requests beyond the first of their row.
+        cached_tokens: Input tokens among them that the endpoint had cached.
+        cost_usd: What this run's answers cost, in US dollars; `None` without prices.
+        rows_unpriced: Answers that no price is known for: the endpoint did not count
+            their tokens, or another model answered.
         reasks: Requests among them for answers that were not of the right form.
         rows_kept: Rows whose outcome an earlier run had recorded.
         rows_shared: Rows that got the answer of another with the same prompt.
@@ -56,6 +60,9 @@ class Statistics:
     rows_shared: int
     input_tokens: int
     output_tokens: int
+    cached_tokens: int = 0
+    cost_usd: float | None = None
+    rows_unpriced: int = 0
     reasks: int = 0
     concurrency: int | None = None
     requests_per_s: float | None = None
@@ -91,6 +98,12 @@ class Meter:
     shared: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
+    price: Callable[[Answer], float | None] | None = None
+    cost_usd: float = 0.0
+    unpriced: int = 0
+    # Whether outcomes are to say how long their attempt took.
+    is_timed: bool = False
     concurrency: int | None = None
     throttle: Callable[[], ThrottleStatistics | None] | None = None
     waiting_for_order: Callable[[], int] | None = None
@@ -118,19 +131,24 @@ class Meter:
             self.failures[outcome.error.kind] += 1
         if not is_paid:
             return
-        if outcome.answer is not None and outcome.answer.usage is not None:
-            self.input_tokens += outcome.answer.usage.input_tokens
-            self.output_tokens += outcome.answer.usage.output_tokens
+        if outcome.answer is not None:
+            self.paid(outcome.answer)
 
     def asked_again(self) -> None:
         """Count a request for an answer that was not of the right form."""
         self.reasks += 1
 
-    def lost(self, answer: Answer) -> None:
-        """Count the tokens of an answer in whose place the row is asked anew."""
-        if answer.usage is not None:
-            self.input_tokens += answer.usage.input_tokens
-            self.output_tokens += answer.usage.output_tokens
+    def paid(self, answer: Answer) -> None:
+        """Count the tokens of an answer, and what it costs."""
+        usage = answer.usage
+        if usage is not None:
+            self.input_tokens += usage.input_tokens
+            self.output_tokens += usage.output_tokens
+            self.cached_tokens += usage.cached_tokens
+        if self.price is not None:
+            usd = self.price(answer)
+            self.unpriced += usd is None
+            self.cost_usd += usd or 0.0
 
     def concluded_unpaid(self, outcomes: Sequence[Outcome]) -> None:
         """Count the final outcomes of rows that somebody else has paid for."""
@@ -164,6 +182,9 @@ class Meter:
             rows_shared=self.shared,
             input_tokens=self.input_tokens,
             output_tokens=self.output_tokens,
+            cached_tokens=self.cached_tokens,
+            cost_usd=None if self.price is None else self.cost_usd,
+            rows_unpriced=self.unpriced,
             reasks=self.reasks,
             concurrency=concurrency,
             requests_per_s=None if throttle is None else throttle.rate_per_s,

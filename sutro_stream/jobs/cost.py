@@ -11,6 +11,7 @@ import anyio
 from sutro_stream.engines.tokenizer import Tokenizer
 from sutro_stream.errors import EngineError
 from sutro_stream.values.catalogue import Model, ModelKind
+from sutro_stream.values.prices import Prices
 
 SAMPLE_ROWS = 500
 """Most rows of a job that are counted for an estimate."""
@@ -60,12 +61,21 @@ class Estimate:
         )
 
 
-def price(model: Model, input_tokens: int, output_tokens: int) -> float:
+def price(
+    model: Model, input_tokens: int, output_tokens: int, cached_tokens: int = 0
+) -> float:
     """USD for so many tokens; an embedding model has no output to pay for."""
-    usd = input_tokens * model.input_price
-    if model.kind is not ModelKind.EMBEDDING:
-        usd += output_tokens * model.output_price
-    return usd / 1_000_000
+    is_embedding = model.kind is ModelKind.EMBEDDING
+    prices = Prices(
+        input=model.input_price,
+        output=0.0 if is_embedding else model.output_price,
+        cached_input=model.cached_input_price,
+    )
+    return prices.usd(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cached_tokens=cached_tokens,
+    )
 
 
 class PromptSample:

@@ -266,7 +266,9 @@ def _ending(model: Model, tally: Tally) -> Ending:
         failed_rows=tally.failed_rows,
         input_tokens=tally.input_tokens,
         output_tokens=tally.output_tokens,
-        cost_usd=price(model, tally.input_tokens, tally.output_tokens),
+        cost_usd=price(
+            model, tally.input_tokens, tally.output_tokens, tally.cached_tokens
+        ),
         answered_by=tally.answered_by,
         note=_cut_note(tally.cut) if tally.cut else None,
     )

@@ -25,6 +25,7 @@ class Tally:
         self.rows = 0
         self.input_tokens = 0
         self.output_tokens = 0
+        self.cached_tokens = 0
         self.cut = 0
         self.answered_by: str | None = None
         self.failures: Counter[ErrorKind] = Counter()
@@ -69,3 +70,4 @@ class Tally:
             if answer.usage is not None:
                 self.input_tokens += answer.usage.input_tokens
                 self.output_tokens += answer.usage.output_tokens
+                self.cached_tokens += answer.usage.cached_tokens

@@ -66,6 +66,8 @@ def encode(outcome: Outcome) -> bytes:
         None if answer is None else _answer(answer),
         None if value is None else _value(value, text),
     )
+    if outcome.seconds is not None:
+        return orjson.dumps((*fields, outcome.extracted, outcome.seconds))
     return orjson.dumps((*fields, True) if outcome.extracted else fields)
 
 
@@ -97,7 +99,8 @@ def decode(body: bytes) -> Outcome | Shared:
         value=value,
         error=error,
         attempts=attempts,
-        extracted=bool(further),
+        extracted=bool(further and further[0]),
+        seconds=further[1] if len(further) > 1 else None,
     )
 
 

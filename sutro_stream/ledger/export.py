@@ -22,7 +22,7 @@ from sutro_stream.ledger.reading import read_portions
 from sutro_stream.ledger.salvage import drop_unreadable, salvage
 from sutro_stream.ledger.spool import Spool, listed_frames
 from sutro_stream.values.layout import Shape
-from sutro_stream.values.outcomes import OutcomeBatch
+from sutro_stream.values.outcomes import OutcomeBatch, Usage
 
 _ADDED = ("output", "error")
 _INDEX = "row_index"
@@ -79,6 +79,24 @@ class Export:
             yield from self._rows(start, at, records)
         (end,) = self._copy.execute("SELECT max(idx) + 1 FROM rows").fetchone()
         yield from self._rows(at, end or 0, None)
+
+    def usages(self) -> dict[str | None, Usage]:
+        """Tokens of all answers by the model that gave them; blocking."""
+        # The places of an answer's parts in a body: see `encoding`.
+        found = self._copy.execute(
+            "SELECT json_extract(text, '$[2][3]'), total(input_tokens),"
+            " total(output_tokens), total(json_extract(text, '$[2][2][2]'))"
+            " FROM (SELECT *, CAST(body AS TEXT) AS text FROM rows"
+            " WHERE leader IS NULL) GROUP BY 1"
+        )
+        return {
+            model: Usage(
+                input_tokens=int(read),
+                output_tokens=int(written),
+                cached_tokens=int(cached),
+            )
+            for model, read, written, cached in found
+        }
 
     def _rows(
         self, start: int, stop: int, records: pa.RecordBatch | None

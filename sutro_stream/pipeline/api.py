@@ -31,8 +31,10 @@ from sutro_stream.sources.csv_options import CsvOptions
 from sutro_stream.sources.memory import RowsSource
 from sutro_stream.sources.parquet import ParquetSource
 from sutro_stream.sources.url import DOWNLOAD_TIMEOUT_S, MAX_DOWNLOAD_BYTES, UrlSource
+from sutro_stream.values.details import Detail
 from sutro_stream.values.function import Function
 from sutro_stream.values.instructions import Instructions, ResponseFormat
+from sutro_stream.values.prices import PriceList, Prices
 from sutro_stream.values.rows import Row
 from sutro_stream.values.sampling import SamplingParams
 from sutro_stream.values.schema import OutputSchema
@@ -245,6 +247,7 @@ def infer(  # noqa: PLR0913 - the stage's whole configuration
     reask: int = 0,
     response_format: ResponseFormat | None = None,
     strict: bool | None = None,
+    prices: Prices | PriceList | None = None,
 ) -> Infer:
     """Ask the engine: one request for each prompt, many at once.
 
@@ -270,17 +273,15 @@ def infer(  # noqa: PLR0913 - the stage's whole configuration
             `None` for never.
         retry_truncated: Where an answer was cut off at the token limit and is useless
             so, ask once more and allow this many tokens; `None` for never.
-        answers: Under a schema, `"extract"` also takes the JSON out of a text that has
-            more in it: behind thoughts (`</think>`), in a code fence, among words; the
-            last value that conforms counts, and `Outcome.extracted` says so. The text
-            stays as it is. `"strict"` takes JSON alone.
+        answers: Under a schema, `"strict"` takes JSON alone; `"extract"` also the last
+            value that conforms in a text that has more in it: behind thoughts, in a
+            code fence, among words. `Outcome.extracted` says so.
         reask: How many times an answer is asked for again that does not conform to the
             schema, with what it was and what is wrong with it; 0 for never.
         response_format: How the endpoint is told of the schema: `"json_schema"`,
-            `"json_object"` or `"none"`; answers are checked here in any case. `None`
-            leaves it to the prompts' instructions: in full.
-        strict: Whether an endpoint that is told the schema is to keep to it strictly;
-            `None` leaves it to the instructions: it is.
+            `"json_object"` or `"none"`; `None` as the instructions say: in full.
+        strict: Whether the endpoint is to keep to it strictly; `None` as they say: yes.
+        prices: For `Statistics.cost_usd`; `None` for those of the budget, if any.
 
     Raises:
         ConfigurationError: A number is out of range.
@@ -302,6 +303,7 @@ def infer(  # noqa: PLR0913 - the stage's whole configuration
         reask=reask,
         response_format=response_format,
         strict=strict,
+        prices=prices,
     )
 
 
@@ -391,29 +393,39 @@ def map_batches(
 
 
 def write_parquet(
-    path: str | PathLike[str], *, columns: Sequence[str] | None = None
+    path: str | PathLike[str],
+    *,
+    columns: Sequence[str] | None = None,
+    details: Sequence[Detail] = (),
 ) -> ParquetSink:
     """Write results to a Parquet file, put in place whole.
 
     Args:
         path: The file; its folder must exist. An existing one is replaced.
         columns: Input columns to keep, in this order; `None` keeps all.
+        details: What else to tell of each answer in columns; see `values.details`.
     """
-    return ParquetSink(Path(path), columns=_tuple(columns))
+    return ParquetSink(Path(path), columns=_tuple(columns), details=tuple(details))
 
 
 def write_csv(
-    path: str | PathLike[str], *, columns: Sequence[str] | None = None
+    path: str | PathLike[str],
+    *,
+    columns: Sequence[str] | None = None,
+    details: Sequence[Detail] = (),
 ) -> CsvSink:
     """Write results to a CSV file; see `write_parquet`."""
-    return CsvSink(Path(path), columns=_tuple(columns))
+    return CsvSink(Path(path), columns=_tuple(columns), details=tuple(details))
 
 
 def write_jsonl(
-    path: str | PathLike[str], *, columns: Sequence[str] | None = None
+    path: str | PathLike[str],
+    *,
+    columns: Sequence[str] | None = None,
+    details: Sequence[Detail] = (),
 ) -> JsonlSink:
     """Write results as JSON, one object a line; see `write_parquet`."""
-    return JsonlSink(Path(path), columns=_tuple(columns))
+    return JsonlSink(Path(path), columns=_tuple(columns), details=tuple(details))
 
 
 def _schema(definition: Mapping[str, Any] | None, *, what: str) -> OutputSchema | None:

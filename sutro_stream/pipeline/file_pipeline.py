@@ -182,6 +182,7 @@ class FilePipeline:
         wanted = None if kept is None or failures_to is not None else frozenset(kept)
         async with AsyncExitStack() as stack:
             run = await stack.enter_async_context(self.prepare(wanted))
+            run.meter.is_timed = "seconds" in _details(self.sink)
             self._check(run, has_failures=failures_to is not None)
             form = self._form(run.shape, keeps_all=failures_to is not None)
             writer = await stack.enter_async_context(self.sink.open(form.schema))
@@ -222,8 +223,14 @@ class FilePipeline:
     def _form(self, shape: Shape, *, keeps_all: bool) -> RowFormat:
         if self.form is not None:
             return self.form(shape)
-        layout = shape.layout(self.sink.columns)
+        layout = shape.layout(self.sink.columns, _details(self.sink))
         return TableFormat(shape, layout, keeps_all=keeps_all)
+
+
+def _details(sink: Sink) -> Sequence[str]:
+    """What else the file tells of each answer; not every sink knows of it."""
+    details: Sequence[str] = getattr(sink, "details", ())
+    return details
 
 
 def _is_filed(run: PreparedRun) -> bool:
@@ -260,7 +267,9 @@ async def _stream(
     on_progress: OnProgress,
 ) -> int:
     """Write what comes out of the last stage as it comes; the number of rows."""
-    output = OutputFile(writer, run.shape.layout(sink.columns), run.meter)
+    output = OutputFile(
+        writer, run.shape.layout(sink.columns, _details(sink)), run.meter
+    )
     async with (
         _failures_file(run, failures_to) as failures,
         run.start(on_progress, recordings=recordings(ledgers)) as results,

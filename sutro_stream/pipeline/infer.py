@@ -53,6 +53,7 @@ from sutro_stream.values.outcomes import (
     Result,
     RowError,
 )
+from sutro_stream.values.prices import Priced, prices_of
 from sutro_stream.values.prompts import PromptBatch
 from sutro_stream.values.sampling import SamplingParams, row_seed
 from sutro_stream.values.schema import OutputSchema
@@ -98,6 +99,7 @@ class Infer:
     reask: int = 0
     response_format: ResponseFormat | None = None
     strict: bool | None = None
+    prices: Priced | None = None
     advises: bool = True
 
     def __post_init__(self) -> None:
@@ -153,11 +155,13 @@ class Infer:
             seed = random.randrange(_SEED_LIMIT) if base is None else base
             sampling = replace(instructions.sampling, seed=None)
             instructions = replace(instructions, sampling=sampling)
+        responder = self._responder(instructions, context.meter)
+        self._price_answers(context.meter, responder.model)
         return InferStep(
             stage=self,
             shape=replace(shape, kind=OutcomeBatch),
             work=ChatWork(
-                responder=self._responder(instructions, context.meter),
+                responder=responder,
                 instructions=instructions,
                 seed=seed,
                 meter=context.meter,
@@ -167,13 +171,27 @@ class Infer:
             ),
         )
 
+    def _price_answers(self, meter: Meter, model: str | None) -> None:
+        """Have the run's counters say what it costs, where prices are given."""
+        priced, budget = self.prices, self.limits.budget
+        if priced is None and budget is not None:
+            priced = budget.priced
+        if priced is None:
+            return
+
+        def price(answer: Answer) -> float | None:
+            prices = prices_of(priced, model, answer.model)
+            usage = answer.usage
+            return None if prices is None or usage is None else prices.usd_of(usage)
+
+        meter.price = price
+
     def _told(self, instructions: Instructions) -> Instructions:
         """The instructions, with how the stage wants the schema told."""
         given = (self.answers, self.reask, self.response_format, self.strict)
         if instructions.schema is None and given != ("strict", 0, None, None):
             raise ConfigurationError(
-                "reask, answers, response_format and strict need an output schema: "
-                "without one every text is an answer"
+                "reask, answers, response_format and strict need an output schema"
             )
         if self.response_format is not None:
             instructions = replace(instructions, response_format=self.response_format)
@@ -209,7 +227,7 @@ class Infer:
             times=self.reask,
             flaw=flaw,
             on_reask=meter.asked_again,
-            on_lost=meter.lost,
+            on_lost=meter.paid,
         )
 
     def _single_responder(self, instructions: Instructions) -> Responder:
@@ -247,7 +265,7 @@ class Infer:
         address = getattr(self.engine, "address", self.engine.name)
         endpoint = f"{address} {model or ''}".rstrip()
         is_auto = self.concurrency == "auto"
-        return self.limits.gate(now_s, is_auto=is_auto, endpoint=endpoint)
+        return self.limits.gate(now_s, is_auto=is_auto, endpoint=endpoint, model=model)
 
     def _most_in_flight(self) -> int:
         most = self.concurrency or self.engine.default_concurrency
@@ -336,9 +354,7 @@ class ChatWork:
 
     Attributes:
         seed: Base of the rows' seeds, `None` when rows have none of their own.
-        answers: Which texts count under a schema.
-        advises: Whether failed rows name the option that would have helped.
-        reasks: Whether what is invalid was asked again already.
+        answers, advises, reasks: See `validate` and `with_advice`.
     """
 
     responder: Responder
@@ -367,6 +383,7 @@ class ChatWork:
         seed = self.seed
         if seed is not None:
             seed = row_seed(seed, task.batch.first_index + task.offset)
+        started_s = anyio.current_time() if self.meter.is_timed else None
         try:
             answer = await self.responder.answer(task.payload, seed=seed)
         except EngineError as error:
@@ -377,9 +394,11 @@ class ChatWork:
         attempts = task.attempts + task.extra_requests
         schema, answers = self.instructions.schema, self.answers
         outcome = validate(answer, schema, attempts=attempts, answers=answers)
-        if outcome.error is None or schema is None or not self.advises:
-            return outcome
-        return with_advice(outcome, schema, answers=answers, reasks=self.reasks)
+        if outcome.error is not None and schema is not None and self.advises:
+            outcome = with_advice(outcome, schema, answers=answers, reasks=self.reasks)
+        if started_s is not None:
+            outcome = replace(outcome, seconds=anyio.current_time() - started_s)
+        return outcome
 
     def failed(self, task: Task, error: EngineError) -> Outcome:
         reason = RowError(kind=error_kind(error), message=str(error))

@@ -44,11 +44,14 @@ class Limits:
             raise ConfigurationError("in_flight must be at least 1, or None")
         self._given(0.0)
 
-    def gate(self, now_s: float, *, is_auto: bool, endpoint: str) -> Gate:
+    def gate(
+        self, now_s: float, *, is_auto: bool, endpoint: str, model: str | None = None
+    ) -> Gate:
         """What keeps the limits of a run that begins now; to be closed at its end.
 
         With `is_auto` the number of requests in flight is to be found; `endpoint` is
-        the name of what is asked, for what is shared with others.
+        the name of what is asked, for what is shared with others; `model` the one that
+        is asked for, for its price.
         """
         throttles, share = self._given(now_s), None
         keeps_to_endpoint = partial(AdaptiveThrottle, searches=False)
@@ -62,7 +65,9 @@ class Limits:
         budget = self.budget
         return Gate(
             combine(throttles) if throttles else None,
-            None if budget is None else BudgetMeter(budget, started_s=now_s),
+            None
+            if budget is None
+            else BudgetMeter(budget, started_s=now_s, model=model),
             outage=outage_of(endpoint),
             share=share,
             after_refusal=keeps_to_endpoint,

@@ -41,6 +41,9 @@ class RunReport:
         rows_kept: Rows whose outcome an earlier, interrupted run had recorded.
         rows_shared: Rows that got the answer of another with the same prompt: calls
             saved.
+        cached_tokens: See `Statistics`.
+        cost_usd: See `Statistics`.
+        rows_unpriced: See `Statistics`.
         reasks: Requests among them for answers that were not of the right form.
         input_tokens: As counted by the engine.
         output_tokens: As counted by the engine.
@@ -61,6 +64,9 @@ class RunReport:
     rows_shared: int
     input_tokens: int
     output_tokens: int
+    cached_tokens: int = 0
+    cost_usd: float | None = None
+    rows_unpriced: int = 0
     reasks: int = 0
     elapsed_s: float
     peak_in_flight: int
@@ -104,6 +110,9 @@ def report_of(
         rows_failed=statistics.rows_failed,
         failures=statistics.failures,
         retries=statistics.retries,
+        cached_tokens=statistics.cached_tokens,
+        cost_usd=statistics.cost_usd,
+        rows_unpriced=statistics.rows_unpriced,
         reasks=statistics.reasks,
         rows_kept=statistics.rows_kept,
         rows_shared=statistics.rows_shared,

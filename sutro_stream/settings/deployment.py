@@ -264,6 +264,11 @@ def _model(name: str, table: ModelTable, *, beside: Path, settings: Settings) ->
         raise ConfigurationError(
             f"{what}: endpoints answer, or the embedded engine with gguf, not both"
         )
+    price = table.price
+    if price is not None and (table.input_price or table.output_price):
+        raise ConfigurationError(
+            f"{what}: price, or input_price and output_price, not both"
+        )
     endpoints = tuple(
         _endpoint(
             endpoint, f"{what}.endpoints[{index}]", beside=beside, settings=settings
@@ -283,8 +288,9 @@ def _model(name: str, table: ModelTable, *, beside: Path, settings: Settings) ->
         logprobs=table.logprobs,
         confidence=table.confidence,
         sampling=SamplingParams.parse(table.sampling, what=f"{what}.sampling"),
-        input_price=table.input_price,
-        output_price=table.output_price,
+        input_price=table.input_price if price is None else price.input,
+        output_price=table.output_price if price is None else price.output,
+        cached_input_price=None if price is None else price.cached_input,
         mean_output_tokens=table.mean_output_tokens,
     )
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from sutro_stream.errors import ConfigurationError
+from sutro_stream.settings.price_file import PriceTable
 from sutro_stream.values.endpoint import USUAL_DIALECT, Dialect, TransportName
 from sutro_stream.values.parsing import parse_json
 
@@ -113,6 +114,7 @@ class ModelTable:
     logprobs: bool = False
     confidence: bool = False
     sampling: dict[str, Any] = field(default_factory=dict)
+    price: PriceTable | None = None
     input_price: _Price = 0.0
     output_price: _Price = 0.0
     mean_output_tokens: _Positive = 100

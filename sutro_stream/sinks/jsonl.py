@@ -30,11 +30,13 @@ class JsonlSink:
     Attributes:
         path: The final name.
         columns: Input columns to keep, in this order; `None` keeps all.
+        details: What else is told of each answer; see `values.details`.
     """
 
     path: Path
     _: KW_ONLY
     columns: Sequence[str] | None = None
+    details: Sequence[str] = ()
 
     def open(self, schema: pa.Schema) -> AbstractAsyncContextManager[Writer]:
         gzipped = self.path.suffix.lower() == ".gz"

@@ -31,6 +31,7 @@ class ParquetSink:
     Attributes:
         path: The final name.
         columns: Input columns to keep, in this order; `None` keeps all.
+        details: What else is told of each answer; see `values.details`.
         row_group_rows: Rows in one row group; fewer only in the last, or where
             the limit in bytes ends it.
         row_group_bytes: Bytes of rows, before encoding, that end a row group.
@@ -39,6 +40,7 @@ class ParquetSink:
     path: Path
     _: KW_ONLY
     columns: Sequence[str] | None = None
+    details: Sequence[str] = ()
     row_group_rows: int = 50_000
     row_group_bytes: int = 64 * 2**20
 

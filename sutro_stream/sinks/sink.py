@@ -47,7 +47,10 @@ class StagedWriter(Writer, Protocol):
 
 
 class Sink(Protocol):
-    """A description of an output file; opening it does the I/O."""
+    """A description of an output file; opening it does the I/O.
+
+    One with an attribute `details`, names of `values.details`, gets their columns.
+    """
 
     @property
     def path(self) -> Path:

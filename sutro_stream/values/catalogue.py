@@ -45,6 +45,8 @@ class Model:
             probabilities of their tokens.
         sampling: Defaults under those of Functions and requests.
         input_price: USD for a million input tokens.
+        cached_input_price: USD for a million input tokens that the endpoint had
+            cached, `None` where they cost as much as others.
         output_price: USD for a million output tokens.
         mean_output_tokens: Of an answer, for estimates.
     """
@@ -63,6 +65,7 @@ class Model:
     sampling: SamplingParams = SamplingParams()
     input_price: float = 0.0
     output_price: float = 0.0
+    cached_input_price: float | None = None
     mean_output_tokens: int = 100
 
     @property

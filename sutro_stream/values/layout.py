@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from sutro_stream.errors import ConfigurationError
+from sutro_stream.values.details import DetailColumn, detail_columns
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.outcomes import AnsweredTexts, Outcome, OutcomeBatch, RowError
 from sutro_stream.values.prompts import PromptBatch
@@ -32,11 +33,15 @@ class Shape:
     rows: pa.Schema
     instructions: Instructions | None = None
 
-    def layout(self, columns: Sequence[str] | None = None) -> Layout:
+    def layout(
+        self, columns: Sequence[str] | None = None, details: Sequence[str] = ()
+    ) -> Layout:
         """The table form of this stream.
 
         Args:
             columns: Input columns to keep, in this order; `None` keeps all.
+            details: What else is told of each answer, behind all other columns; see
+                `values.details`.
 
         Raises:
             ConfigurationError: A column does not exist, or is named like one that
@@ -54,14 +59,23 @@ class Shape:
         _refuse(
             [name for name in set(kept) if kept.count(name) > 1], "column given twice"
         )
+        if details and self.kind is not OutcomeBatch:
+            raise ConfigurationError("details are of answers, and there are none here")
         added, fields = self._added()
+        told = detail_columns(details)
+        _refuse(
+            [column.field.name for column in told if column.field.name in added],
+            "the output schema has a property named like a detail; rename the "
+            "property, or leave out the detail",
+        )
+        added |= {column.field.name: column.field for column in told}
         _refuse(
             [name for name in kept if name in added],
             "the input already has a column that the result adds; "
             "rename it, or choose the input columns to keep without it",
         )
         schema = pa.schema([*(self.rows.field(name) for name in kept), *added.values()])
-        return Layout(kept=tuple(kept), fields=fields, schema=schema)
+        return Layout(kept=tuple(kept), fields=fields, details=told, schema=schema)
 
     def as_rows(self) -> tuple[pa.Schema, Callable[[Any], Sequence[RowBatch]]]:
         """This stream as plain rows, for a stage that takes rows.
@@ -106,11 +120,13 @@ class Layout:
     Attributes:
         kept: Names of the input columns.
         fields: Typed columns made from structured answers.
+        details: Columns of what else is told of each answer.
         schema: Arrow schema of the whole table.
     """
 
     kept: tuple[str, ...]
     fields: tuple[OutputField, ...]
+    details: tuple[DetailColumn, ...] = ()
     schema: pa.Schema
 
     def records(self, batch: Batch) -> pa.RecordBatch:
@@ -149,7 +165,8 @@ class Layout:
         ]
 
     def _answers(self, outcomes: Sequence[Outcome]) -> list[pa.Array]:
-        if isinstance(outcomes, AnsweredTexts) and not self.fields:
+        is_plain = not self.fields and not self.details
+        if isinstance(outcomes, AnsweredTexts) and is_plain:
             return [
                 outcomes.texts.cast(pa.string()),
                 pa.nulls(len(outcomes), pa.string()),
@@ -167,6 +184,9 @@ class Layout:
                 for value in values
             ]
             columns.append(pa.array(cells, column.type))
+        for detail in self.details:
+            cells = [detail.read(outcome) for outcome in outcomes]
+            columns.append(pa.array(cells, detail.field.type))
         return columns
 
     def _assemble(

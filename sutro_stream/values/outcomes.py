@@ -172,6 +172,7 @@ class Outcome:
         attempts: Requests sent for this row, also those an engine sent on top;
             0 for a refused one.
         extracted: Whether the value was taken out of a text that has more in it.
+        seconds: Time of the attempt that was answered, `None` unless it was wanted.
     """
 
     answer: Answer | None = None
@@ -179,6 +180,7 @@ class Outcome:
     error: RowError | None = None
     attempts: int = 0
     extracted: bool = False
+    seconds: float | None = None
 
     @property
     def is_cut(self) -> bool:

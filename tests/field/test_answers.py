@@ -290,3 +290,60 @@ async def test_the_endpoint_is_told_of_the_schema_as_chosen(format_: Any) -> Non
     if format_ == "json_schema":
         assert told["json_schema"]["strict"] is False
     assert told["type"] == format_
+
+
+# What it cost.
+
+PRICES = ss.Prices(input=2.0, output=8.0)
+
+
+async def test_prices_without_a_budget_say_what_a_run_cost(tmp_path: Path) -> None:
+    """All attempts of all rows."""
+    prompts = ss.prompts(json_schema=DEFINITION)
+    out = tmp_path / "out.parquet"
+    async with ScriptedEngine(lambda *_: ScriptedReply(text="no")) as engine:
+        infer = ss.infer(engine, reask=1, prices=PRICES)
+        source = ss.from_rows(["a b c"] * 10)
+        report = await (source | prompts | infer | ss.write_parquet(out)).run()
+    assert report.rows_failed == 10
+    assert report.cost_usd == pytest.approx(
+        (report.input_tokens * 2 + report.output_tokens * 8) / 1e6
+    )
+    assert report.output_tokens == 20
+    assert f"cost             {report.cost_usd:>10,.4f}  USD" in summary(report)
+
+
+async def test_a_model_that_no_price_is_known_of_is_told(tmp_path: Path) -> None:
+    """The engine's model is called `scripted`."""
+    for name, unpriced in (("scripted", 0), ("other", 3)):
+        listed = ss.PriceList(models={name: PRICES})
+        async with ScriptedEngine() as engine:
+            pipeline = (
+                ss.from_rows(["a", "b", "c"])
+                | ss.prompts()
+                | ss.infer(engine, prices=listed)
+                | ss.write_parquet(tmp_path / f"{name}.parquet")
+            )
+            report = await pipeline.run()
+        assert report.rows_unpriced == unpriced
+        assert bool(report.cost_usd) == (not unpriced)
+        assert ("without 3 answers" in summary(report)) == bool(unpriced)
+
+
+async def test_a_budget_counts_cached_tokens_at_their_price() -> None:
+    """Nothing here is cached, and the price of others holds."""
+    budget = ss.Budget(
+        usd=1e-6 * (20 * 2 + 20 * 8),
+        input_usd_per_million=2.0,
+        output_usd_per_million=8.0,
+        cached_input_usd_per_million=0.0,
+    )
+    async with ScriptedEngine() as engine:
+        infer = ss.infer(engine, concurrency=1, limits=ss.Limits(budget=budget))
+        pipeline = ss.from_rows([f"a{n}" for n in range(99)]) | ss.prompts() | infer
+        with pytest.raises(ss.BudgetExhaustedError, match="USD"):
+            async with pipeline.open() as results:
+                async for _ in results:
+                    pass
+            assert results.statistics().cost_usd is not None
+        assert engine.calls.total() == 20

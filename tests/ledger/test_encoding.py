@@ -29,6 +29,29 @@ def structured(text: str) -> Outcome:
     return Outcome(answer=Answer(text=text), value=orjson.loads(text), attempts=1)
 
 
+@pytest.mark.parametrize(
+    ("extracted", "seconds"), [(True, None), (False, 0.25), (True, 1.5)]
+)
+def test_what_is_seldom_known_of_an_outcome_is_kept(
+    extracted: bool,
+    seconds: float | None,
+) -> None:
+    """A value that its text does not stand for among it."""
+    outcome = Outcome(
+        answer=Answer(text="</think>[1]"),
+        value=[1],
+        attempts=1,
+        extracted=extracted,
+        seconds=seconds,
+    )
+    assert decode(encode(outcome)) == outcome
+
+
+def test_bodies_stay_as_they_were() -> None:
+    """Those of earlier versions are read, and read these."""
+    assert len(orjson.loads(encode(structured("[1]")))) == 4
+
+
 def test_everything_about_an_answer_is_kept() -> None:
     """Every field, also of an answer that did not pass."""
     outcome = Outcome(
