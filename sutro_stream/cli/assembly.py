@@ -17,6 +17,7 @@ from sutro_stream.cli.options import RunOptions, unescaped
 from sutro_stream.cli.placing import InputFormat
 from sutro_stream.engines.api_keys import ApiKey
 from sutro_stream.engines.chat import ChatEngine
+from sutro_stream.engines.embeddings import EmbeddingEngine
 from sutro_stream.engines.hedging import Hedge
 from sutro_stream.engines.local import LocalEngine
 from sutro_stream.engines.transports.registry import DEFAULT_TRANSPORT
@@ -43,7 +44,7 @@ from sutro_stream.values.sampling import SamplingParams
 from sutro_stream.values.schema import OutputSchema
 
 Prompting: TypeAlias = Render | Prompts
-ModelEngine: TypeAlias = ChatEngine | LocalEngine
+ModelEngine: TypeAlias = ChatEngine | EmbeddingEngine | LocalEngine
 
 _URL_SCHEMES = ("http://", "https://")
 
@@ -77,8 +78,9 @@ def engine_of(options: RunOptions, settings: Settings) -> ModelEngine:
         ConfigurationError: Its address or key is not valid.
     """
     if options.is_local:
-        return LocalEngine(options.model)
-    return ChatEngine(
+        return LocalEngine(options.model, embedding=options.embed)
+    kind = EmbeddingEngine if options.embed else ChatEngine
+    return kind(
         options.engine,
         options.model,
         api_key=_api_key(options, settings),
@@ -117,6 +119,7 @@ def inference_of(
         response_format=options.response_format,
         strict=False if options.no_strict else None,
         prices=options.priced,
+        vectors=options.embed,
     )
     if options.timeout is not None:
         stage = replace(stage, timeout_s=options.timeout)
