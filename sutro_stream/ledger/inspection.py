@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from array import array
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+import orjson
 
 from sutro_stream.errors import ConfigurationError, SourceError, StoreError
 from sutro_stream.ledger.additions import OUTPUT, notes
@@ -122,7 +125,9 @@ def verify(path: Path, output: Path) -> list[str]:
             connection.execute("BEGIN")
         try:
             with closing(read()) as cells:
-                _compare(_recorded(connection, files.main), cells, problems)
+                recorded = _recorded(connection, files.main)
+                vectors = work_of(connection).parts.get("answers") == "vectors"
+                _compare(recorded, cells, problems, vectors=vectors)
         except SourceError as error:
             problems.add(str(error))
     return problems.lines
@@ -225,7 +230,11 @@ class _Problems:
 
 
 def _compare(
-    recorded: Iterator[tuple[int, Outcome]], found: Iterator[Cells], problems: _Problems
+    recorded: Iterator[tuple[int, Outcome]],
+    found: Iterator[Cells],
+    problems: _Problems,
+    *,
+    vectors: bool,
 ) -> None:
     rows = outcomes = 0
     pending = next(recorded, None)
@@ -237,8 +246,9 @@ def _compare(
             problems.add(f"row {rows - 1}: has no outcome in the ledger")
             continue
         text = None if outcome.answer is None else outcome.answer.text
+        is_same = _is_vector(cells[0], outcome) if vectors else cells[0] == text
         error = None if outcome.error is None else str(outcome.error)
-        if cells[0] != text:
+        if not is_same:
             problems.add(f"row {index}: the output is not the recorded answer")
         if cells[1] != error:
             problems.add(f"row {index}: the error is not the recorded one")
@@ -248,6 +258,15 @@ def _compare(
         outcomes += 1 + sum(1 for _ in recorded)
     if rows != outcomes:
         problems.add(f"the file has {rows} rows, the ledger {outcomes}")
+
+
+def _is_vector(cell: Any, outcome: Outcome) -> bool:
+    """Whether a cell is the vector of an outcome, in numbers of 32 bits."""
+    found = orjson.loads(cell) if isinstance(cell, str) else cell
+    vector = outcome.value
+    if found is None or vector is None:
+        return found is vector
+    return array("f", found) == array("f", vector)
 
 
 def _recorded(

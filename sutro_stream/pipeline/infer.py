@@ -171,7 +171,6 @@ class Infer:
         )
 
     def _price_answers(self, meter: Meter, model: str | None) -> None:
-        """Have the run's counters say what it costs, where prices are given."""
         priced, budget = self.prices, self.limits.budget
         if priced is None and budget is not None:
             priced = budget.priced
@@ -179,12 +178,10 @@ class Infer:
             meter.price = partial(usd_of_answer, priced, model)
 
     def _told(self, instructions: Instructions) -> Instructions:
-        """The instructions, with how the stage wants the schema told."""
         given = (self.answers, self.reask, self.response_format, self.strict)
         if instructions.schema is None and given != ("strict", 0, None, None):
-            raise ConfigurationError(
-                "reask, answers, response_format and strict need an output schema"
-            )
+            message = "answers, reask, response_format and strict need an output schema"
+            raise ConfigurationError(message)
         if self.response_format is not None:
             instructions = replace(instructions, response_format=self.response_format)
         if self.strict is not None:
@@ -279,6 +276,8 @@ class InferStep:
         }
         if self.stage.seed_per_row:
             parts["seeds"] = "one for each row"
+        if self.stage.vectors:
+            parts["answers"] = "vectors"
         if asked.examples:
             shown = [[example.prompt, example.answer] for example in asked.examples]
             parts["examples"] = fingerprint(shown)
@@ -387,8 +386,7 @@ class ChatWork:
         if self.vectors is not None:
             outcome = self.vectors.checked(outcome)
         if started_s is not None:
-            took_s = round(anyio.current_time() - started_s, 6)
-            outcome = replace(outcome, seconds=took_s)
+            outcome = replace(outcome, seconds=anyio.current_time() - started_s)
         return outcome
 
     def failed(self, task: Task, error: EngineError) -> Outcome:

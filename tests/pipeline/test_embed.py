@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import sutro_stream as ss
+from sutro_stream.ledger.inspection import verify
+from sutro_stream.sinks.formats import sink_for
 from sutro_stream.testing import ScriptedEngine, ScriptedReply
 from sutro_stream.values.outcomes import ErrorKind
 
@@ -71,6 +73,19 @@ async def test_what_is_no_vector_of_the_run_is_a_failure(text: str) -> None:
     assert good.output == [0.5, -1, 2]
     assert bad.error is not None
     assert bad.error.kind is ErrorKind.INVALID_OUTPUT
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
+async def test_a_file_of_vectors_is_held_against_its_ledger(
+    tmp_path: Path, suffix: str
+) -> None:
+    """Numbers of 32 bits are those that were answered; a failed row has none."""
+    out = tmp_path / f"out.{suffix}"
+    async with ScriptedEngine(vector) as engine:
+        rows = ss.from_rows(["a", "[0.1,0.2,0.3]", "no"])
+        pipeline = rows | ss.prompts() | ss.embed(engine, concurrency=1)
+        await (pipeline | sink_for(out)).run(keep_ledger=True)
+    assert verify(Path(f"{out}.ledger"), out) == []
 
 
 async def test_vectors_of_a_ledger_are_not_asked_for_again(tmp_path: Path) -> None:
