@@ -12,6 +12,7 @@ from sutro_stream.version import __version__
 if TYPE_CHECKING:
     from sutro_stream.deployments.deployment import Deployment
     from sutro_stream.engines.chat import ChatEngine
+    from sutro_stream.engines.embeddings import EmbeddingEngine
     from sutro_stream.engines.engine import Engine, Responder
     from sutro_stream.engines.group import EngineGroup
     from sutro_stream.engines.hedging import Hedge
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
         write_jsonl,
         write_parquet,
     )
+    from sutro_stream.pipeline.embedding import embed
     from sutro_stream.pipeline.file_pipeline import FilePipeline
     from sutro_stream.pipeline.limits import Limits
     from sutro_stream.pipeline.pipeline import Pipeline
@@ -103,6 +105,7 @@ __all__ = [
     "ConfigurationError",
     "CsvOptions",
     "Deployment",
+    "EmbeddingEngine",
     "Engine",
     "EngineError",
     "EngineGroup",
@@ -164,6 +167,7 @@ __all__ = [
     "WorkChangedError",
     "Writer",
     "__version__",
+    "embed",
     "from_rows",
     "infer",
     "limit",
@@ -183,6 +187,8 @@ __all__ = [
 _EXPORTS = {
     "sutro_stream.pipeline.limits": ("Limits",),
     "sutro_stream.flow.budget": ("Budget",),
+    "sutro_stream.pipeline.embedding": ("embed",),
+    "sutro_stream.engines.embeddings": ("EmbeddingEngine",),
     "sutro_stream.values.prices": ("PriceList", "Prices"),
     "sutro_stream.engines.hedging": ("Hedge",),
     "sutro_stream.engines.group": ("EngineGroup",),

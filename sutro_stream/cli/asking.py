@@ -129,6 +129,13 @@ class AskingOptions:
         help="Ask again, up to N times, for an answer that does not conform to the "
         "schema, saying what is wrong.  [default: 0]",
     )
+    embed: bool = option(
+        _ASKING,
+        "--embed",
+        needs=(Needs.REQUESTS, Needs.OWN_PROMPT),
+        default=False,
+        help="Ask an embedding model, for the vector of each text.",
+    )
     seed_per_row: bool = option(
         _ASKING,
         "--seed-per-row",

@@ -16,6 +16,7 @@ from sutro_stream.cli.options import RunOptions, unescaped
 from sutro_stream.cli.placing import InputFormat
 from sutro_stream.cli.reaching import endpoints_of
 from sutro_stream.engines.chat import ChatEngine
+from sutro_stream.engines.embeddings import EmbeddingEngine
 from sutro_stream.engines.group import EngineGroup
 from sutro_stream.engines.hedging import Hedge
 from sutro_stream.engines.local import LocalEngine
@@ -43,7 +44,7 @@ from sutro_stream.values.sampling import SamplingParams
 from sutro_stream.values.schema import OutputSchema
 
 Prompting: TypeAlias = Render | Prompts | Messages
-ModelEngine: TypeAlias = ChatEngine | EngineGroup | LocalEngine
+ModelEngine: TypeAlias = ChatEngine | EmbeddingEngine | EngineGroup | LocalEngine
 
 _URL_SCHEMES = ("http://", "https://")
 
@@ -78,10 +79,10 @@ def engine_of(options: RunOptions, settings: Settings) -> ModelEngine:
         ConfigurationError: Its address or key is not valid.
     """
     if options.is_local:
-        return LocalEngine(options.model)
+        return LocalEngine(options.model, embedding=options.embed)
+    kind = EmbeddingEngine if options.embed else ChatEngine
     engines = [
-        ChatEngine.of(endpoint, options.model)
-        for endpoint in endpoints_of(options, settings)
+        kind.of(endpoint, options.model) for endpoint in endpoints_of(options, settings)
     ]
     return engines[0] if len(engines) == 1 else EngineGroup(engines)
 
@@ -110,6 +111,7 @@ def inference_of(
         response_format=options.response_format,
         strict=False if options.no_strict else None,
         prices=options.priced,
+        vectors=options.embed,
     )
     if options.timeout is not None:
         stage = replace(stage, timeout_s=options.timeout)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from array import array
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+import orjson
 
 from sutro_stream.errors import ConfigurationError, SourceError, StoreError
 from sutro_stream.ledger.counting import (
@@ -163,7 +166,9 @@ def verify(path: Path, output: Path) -> list[str]:
         with store_errors(files.main):
             connection.execute("BEGIN")
         with closing(read()) as cells:
-            problems = _problems(_recorded(connection, files.main), cells)
+            recorded = _recorded(connection, files.main)
+            vectors = work_of(connection).parts.get("answers") == "vectors"
+            problems = _problems(recorded, cells, vectors=vectors)
             lines = [*islice(problems, _MAX_LINES)]
             left_out = sum(1 for _ in problems)
     return [*lines, f"and {left_out} more"] if left_out else lines
@@ -247,7 +252,7 @@ def _with_log(
 
 
 def _problems(
-    recorded: Iterator[tuple[int, Outcome]], found: Iterator[Cells]
+    recorded: Iterator[tuple[int, Outcome]], found: Iterator[Cells], *, vectors: bool
 ) -> Iterator[str]:
     rows = outcomes = 0
     pending = next(recorded, None)
@@ -261,7 +266,8 @@ def _problems(
                 continue
             text = None if outcome.answer is None else outcome.answer.text
             error = None if outcome.error is None else str(outcome.error)
-            if cells[0] != text:
+            is_same = _is_vector(cells[0], outcome) if vectors else cells[0] == text
+            if not is_same:
                 yield f"row {index}: the output is not the recorded answer"
             if cells[1] != error:
                 yield f"row {index}: the error is not the recorded one"
@@ -274,6 +280,15 @@ def _problems(
         outcomes += 1 + sum(1 for _ in recorded)
     if rows != outcomes:
         yield f"the file has {rows} rows, the ledger {outcomes}"
+
+
+def _is_vector(cell: Any, outcome: Outcome) -> bool:
+    """Whether a cell is the vector of an outcome, in numbers of 32 bits."""
+    found = orjson.loads(cell) if isinstance(cell, str) else cell
+    vector = outcome.value
+    if found is None or vector is None:
+        return found is vector
+    return array("f", found) == array("f", vector)
 
 
 def _recorded(

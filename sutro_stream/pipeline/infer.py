@@ -6,6 +6,7 @@ import random
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -37,6 +38,7 @@ from sutro_stream.pipeline.validation import (
     validate,
     with_advice,
 )
+from sutro_stream.pipeline.vectors import VectorForm
 from sutro_stream.values.fingerprint import fingerprint
 from sutro_stream.values.instructions import (
     RESPONSE_FORMATS,
@@ -53,7 +55,7 @@ from sutro_stream.values.outcomes import (
     Result,
     RowError,
 )
-from sutro_stream.values.prices import Priced, prices_of
+from sutro_stream.values.prices import Priced, usd_of_answer
 from sutro_stream.values.prompts import PromptBatch
 from sutro_stream.values.sampling import SamplingParams, row_seed
 from sutro_stream.values.schema import OutputSchema
@@ -100,6 +102,7 @@ class Infer:
     response_format: ResponseFormat | None = None
     strict: bool | None = None
     prices: Priced | None = None
+    vectors: bool = False
     advises: bool = True
 
     def __post_init__(self) -> None:
@@ -159,7 +162,7 @@ class Infer:
         self._price_answers(context.meter, responder.model)
         return InferStep(
             stage=self,
-            shape=replace(shape, kind=OutcomeBatch),
+            shape=replace(shape, kind=OutcomeBatch, vectors=self.vectors),
             work=ChatWork(
                 responder=responder,
                 instructions=instructions,
@@ -168,31 +171,22 @@ class Infer:
                 answers=self.answers,
                 advises=self.advises,
                 reasks=self.reask > 0,
+                vectors=VectorForm() if self.vectors else None,
             ),
         )
 
     def _price_answers(self, meter: Meter, model: str | None) -> None:
-        """Have the run's counters say what it costs, where prices are given."""
         priced, budget = self.prices, self.limits.budget
         if priced is None and budget is not None:
             priced = budget.priced
-        if priced is None:
-            return
-
-        def price(answer: Answer) -> float | None:
-            prices = prices_of(priced, model, answer.model)
-            usage = answer.usage
-            return None if prices is None or usage is None else prices.usd_of(usage)
-
-        meter.price = price
+        if priced is not None:
+            meter.price = partial(usd_of_answer, priced, model)
 
     def _told(self, instructions: Instructions) -> Instructions:
-        """The instructions, with how the stage wants the schema told."""
         given = (self.answers, self.reask, self.response_format, self.strict)
         if instructions.schema is None and given != ("strict", 0, None, None):
-            raise ConfigurationError(
-                "reask, answers, response_format and strict need an output schema"
-            )
+            message = "answers, reask, response_format and strict need an output schema"
+            raise ConfigurationError(message)
         if self.response_format is not None:
             instructions = replace(instructions, response_format=self.response_format)
         if self.strict is not None:
@@ -297,6 +291,8 @@ class InferStep:
         }
         if self.stage.seed_per_row:
             parts["seeds"] = "one for each row"
+        if self.stage.vectors:
+            parts["answers"] = "vectors"
         if asked.examples:
             shown = [[example.prompt, example.answer] for example in asked.examples]
             parts["examples"] = fingerprint(shown)
@@ -355,6 +351,7 @@ class ChatWork:
     Attributes:
         seed: Base of the rows' seeds, `None` when rows have none of their own.
         answers, advises, reasks: See `validate` and `with_advice`.
+        vectors: Checks answers that are to be vectors, `None` for texts.
     """
 
     responder: Responder
@@ -364,10 +361,11 @@ class ChatWork:
     answers: Answers = "strict"
     advises: bool = True
     reasks: bool = False
+    vectors: VectorForm | None = None
 
     @property
     def structured(self) -> bool:
-        return self.instructions.schema is not None
+        return self.instructions.schema is not None or self.vectors is not None
 
     def estimated_tokens(self, task: Task) -> tuple[int, int]:
         """See `Work`: from the prompt's length, and a usual answer."""
@@ -396,6 +394,8 @@ class ChatWork:
         outcome = validate(answer, schema, attempts=attempts, answers=answers)
         if outcome.error is not None and schema is not None and self.advises:
             outcome = with_advice(outcome, schema, answers=answers, reasks=self.reasks)
+        if self.vectors is not None:
+            outcome = self.vectors.checked(outcome)
         if started_s is not None:
             outcome = replace(outcome, seconds=anyio.current_time() - started_s)
         return outcome

@@ -95,7 +95,8 @@ _COLUMNS: Mapping[str, Sequence[DetailColumn]] = {
     ],
     "seconds": [
         DetailColumn(
-            field=pa.field("seconds", pa.float64()), read=lambda row: row.seconds
+            field=pa.field("seconds", pa.float64()),
+            read=lambda row: None if row.seconds is None else round(row.seconds, 6),
         )
     ],
     "logprob": [_of_answer("logprob", pa.float64(), _logprob)],

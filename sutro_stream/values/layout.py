@@ -16,6 +16,8 @@ from sutro_stream.values.prompts import PromptBatch
 from sutro_stream.values.rows import RowBatch
 from sutro_stream.values.schema import OutputField
 
+_VECTOR = pa.list_(pa.float32())
+
 Batch: TypeAlias = RowBatch | PromptBatch | OutcomeBatch
 
 
@@ -27,11 +29,13 @@ class Shape:
         kind: The type of every batch.
         rows: Schema of the input columns the batches carry.
         instructions: What the prompts share; `None` before rendering.
+        vectors: Whether answers are vectors and not texts.
     """
 
     kind: type[Batch]
     rows: pa.Schema
     instructions: Instructions | None = None
+    vectors: bool = False
 
     def layout(
         self, columns: Sequence[str] | None = None, details: Sequence[str] = ()
@@ -75,7 +79,13 @@ class Shape:
             "rename it, or choose the input columns to keep without it",
         )
         schema = pa.schema([*(self.rows.field(name) for name in kept), *added.values()])
-        return Layout(kept=tuple(kept), fields=fields, details=told, schema=schema)
+        return Layout(
+            kept=tuple(kept),
+            fields=fields,
+            details=told,
+            schema=schema,
+            vectors=self.vectors,
+        )
 
     def as_rows(self) -> tuple[pa.Schema, Callable[[Any], Sequence[RowBatch]]]:
         """This stream as plain rows, for a stage that takes rows.
@@ -103,6 +113,8 @@ class Shape:
         schema = self.instructions.schema if self.instructions else None
         fields = schema.fields if schema else ()
         added = _string_fields("output", "error")
+        if self.vectors:
+            added["output"] = pa.field("output", _VECTOR)
         _refuse(
             [column.name for column in fields if column.name in added],
             "the output schema has a property named like a column of the result; "
@@ -120,6 +132,7 @@ class Layout:
     Attributes:
         kept: Names of the input columns.
         fields: Typed columns made from structured answers.
+        vectors: Whether answers are vectors and not texts.
         details: Columns of what else is told of each answer.
         schema: Arrow schema of the whole table.
     """
@@ -128,6 +141,7 @@ class Layout:
     fields: tuple[OutputField, ...]
     details: tuple[DetailColumn, ...] = ()
     schema: pa.Schema
+    vectors: bool = False
 
     def records(self, batch: Batch) -> pa.RecordBatch:
         """One batch as a table of this layout."""
@@ -165,15 +179,14 @@ class Layout:
         ]
 
     def _answers(self, outcomes: Sequence[Outcome]) -> list[pa.Array]:
-        is_plain = not self.fields and not self.details
+        is_plain = not (self.fields or self.details or self.vectors)
         if isinstance(outcomes, AnsweredTexts) and is_plain:
             return [
                 outcomes.texts.cast(pa.string()),
                 pa.nulls(len(outcomes), pa.string()),
             ]
-        texts = [None if o.answer is None else o.answer.text for o in outcomes]
         columns = [
-            pa.array(texts, pa.string()),
+            self._outputs(outcomes),
             pa.array([_reason(o.error) for o in outcomes], pa.string()),
         ]
         values = [o.value if isinstance(o.value, dict) else {} for o in outcomes]
@@ -188,6 +201,12 @@ class Layout:
             cells = [detail.read(outcome) for outcome in outcomes]
             columns.append(pa.array(cells, detail.field.type))
         return columns
+
+    def _outputs(self, outcomes: Sequence[Outcome]) -> pa.Array:
+        if self.vectors:
+            return pa.array([outcome.value for outcome in outcomes], _VECTOR)
+        texts = [None if o.answer is None else o.answer.text for o in outcomes]
+        return pa.array(texts, pa.string())
 
     def _assemble(
         self,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from sutro_stream.errors import ConfigurationError
-from sutro_stream.values.outcomes import Usage
+from sutro_stream.values.outcomes import Answer, Usage
 
 _MILLION = 1_000_000
 
@@ -79,3 +79,9 @@ def prices_of(
 ) -> Prices | None:
     """The prices of an answer; `None` where the list does not have its model."""
     return priced if isinstance(priced, Prices) else priced.of(asked, answering)
+
+
+def usd_of_answer(priced: Priced, asked: str | None, answer: Answer) -> float | None:
+    """What an answer cost; `None` where tokens or prices are not known."""
+    prices, usage = prices_of(priced, asked, answer.model), answer.usage
+    return None if prices is None or usage is None else prices.usd_of(usage)

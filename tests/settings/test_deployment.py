@@ -93,6 +93,20 @@ def test_a_model_behind_endpoints(load: Load) -> None:
     assert SECRET not in repr(settings)
 
 
+def test_prices_of_a_model_are_a_table_as_well(load: Load) -> None:
+    """In the words of a file of prices; not both ways at once."""
+    text = """
+        [models.big]
+        endpoints = [{ url = "http://127.0.0.1:8000/v1" }]
+        price = { input = 2.5, output = 10, cached_input = 0.25 }
+        """
+    model = load(text).service.catalogue.models["big"]
+    assert (model.input_price, model.output_price) == (2.5, 10.0)
+    assert model.cached_input_price == 0.25
+    with pytest.raises(ConfigurationError, match="not both"):
+        load(f"{text}\ninput_price = 1")
+
+
 def test_limits(load: Load) -> None:
     """What is not given keeps its default."""
     service = load(
