@@ -52,25 +52,27 @@ if TYPE_CHECKING:
     from sutro_stream.flow.stage import Stage
     from sutro_stream.ledger.ledger import OpenMode
     from sutro_stream.pipeline.api import (
-        from_rows,
         infer,
         limit,
         map_batches,
         messages,
         prompts,
-        read_csv,
-        read_parquet,
-        read_url,
         render,
         submit,
-        write_csv,
-        write_jsonl,
-        write_parquet,
     )
     from sutro_stream.pipeline.embedding import embed
     from sutro_stream.pipeline.file_pipeline import FilePipeline
     from sutro_stream.pipeline.limits import Limits
     from sutro_stream.pipeline.pipeline import Pipeline
+    from sutro_stream.pipeline.places import (
+        from_rows,
+        read_csv,
+        read_parquet,
+        read_url,
+        write_csv,
+        write_jsonl,
+        write_parquet,
+    )
     from sutro_stream.pipeline.report import RunReport, RunStatus
     from sutro_stream.pipeline.results import Results
     from sutro_stream.sinks.sink import Sink, Writer
@@ -233,17 +235,19 @@ _EXPORTS = {
     "sutro_stream.flow.stage": ("Stage",),
     "sutro_stream.ledger.ledger": ("OpenMode",),
     "sutro_stream.pipeline.api": (
-        "from_rows",
         "infer",
         "limit",
         "map_batches",
         "messages",
         "prompts",
+        "render",
+        "submit",
+    ),
+    "sutro_stream.pipeline.places": (
+        "from_rows",
         "read_csv",
         "read_parquet",
         "read_url",
-        "render",
-        "submit",
         "write_csv",
         "write_jsonl",
         "write_parquet",

@@ -1,141 +1,30 @@
-"""The words pipelines are written in."""
+"""The words pipelines are written in; those for places are in `places`."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
-from os import PathLike
-from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
 from sutro_stream.deployments.deployment import Deployment
 from sutro_stream.engines.engine import Engine
 from sutro_stream.engines.hedging import Hedge
-from sutro_stream.errors import ConfigurationError
 from sutro_stream.flow.retry import RetryPolicy
 from sutro_stream.pipeline.infer import Concurrency, Infer
 from sutro_stream.pipeline.limits import Limits
-from sutro_stream.pipeline.pipeline import Pipeline
+from sutro_stream.pipeline.places import listed
 from sutro_stream.pipeline.row_stages import BatchFunction, Limit, MapBatches
 from sutro_stream.pipeline.submit import PATIENCE, Submit
 from sutro_stream.pipeline.validation import Answers
 from sutro_stream.rendering.columns import Prompts
 from sutro_stream.rendering.function import Render
 from sutro_stream.rendering.messages import Messages
-from sutro_stream.sinks.csv import CsvSink
-from sutro_stream.sinks.jsonl import JsonlSink
-from sutro_stream.sinks.parquet import ParquetSink
-from sutro_stream.sources.csv import CsvSource
-from sutro_stream.sources.csv_options import CsvOptions
-from sutro_stream.sources.memory import RowsSource
-from sutro_stream.sources.parquet import ParquetSource
-from sutro_stream.sources.url import DOWNLOAD_TIMEOUT_S, MAX_DOWNLOAD_BYTES, UrlSource
-from sutro_stream.values.details import Detail
 from sutro_stream.values.function import Function
 from sutro_stream.values.instructions import Instructions, ResponseFormat
 from sutro_stream.values.prices import PriceList, Prices
-from sutro_stream.values.rows import Row
 from sutro_stream.values.sampling import SamplingParams
 from sutro_stream.values.schema import OutputSchema
-
-PathOrPaths: TypeAlias = str | PathLike[str] | Sequence[str | PathLike[str]]
-
-
-def read_parquet(
-    paths: PathOrPaths, *, columns: Sequence[str] | None = None
-) -> Pipeline[Row]:
-    """Rows of Parquet files, read in chunks of bounded size.
-
-    Args:
-        paths: A file, a list of files, a glob pattern or a folder; the files of a
-            pattern or folder are read in the order of their names.
-        columns: Columns to read, `None` for all.
-    """
-    return Pipeline(ParquetSource(paths=paths, columns=_tuple(columns)))
-
-
-def read_csv(
-    paths: PathOrPaths,
-    *,
-    delimiter: str | None = None,
-    encoding: str = "utf-8",
-    empty: Literal["null", "empty"] = "null",
-    quote_char: str | None = '"',
-    column_names: Sequence[str] | None = None,
-    columns: Sequence[str] | None = None,
-) -> Pipeline[Row]:
-    """Rows of CSV files, every cell as the text in the file.
-
-    Compressed files (`.csv.gz`, `.csv.zst`) are read as they are.
-
-    Args:
-        paths: As for `read_parquet`.
-        delimiter: One character; `None` is a tab for `.tsv` files, a comma for
-            all others.
-        encoding: Name of a Python text encoding.
-        empty: Whether an empty cell is null or empty text.
-        quote_char: Encloses cells with delimiters or line ends; `None` for none.
-        column_names: Names for files without a header; `None` reads the header.
-        columns: Columns to read, `None` for all.
-    """
-    options = CsvOptions(
-        delimiter=delimiter,
-        encoding=encoding,
-        empty=empty,
-        quote_char=quote_char,
-        column_names=_tuple(column_names),
-    )
-    return Pipeline(CsvSource(paths=paths, columns=_tuple(columns), options=options))
-
-
-def read_url(
-    url: str,
-    *,
-    format: Literal["csv", "parquet"] | None = None,  # noqa: A002 - the field's word
-    csv: CsvOptions | None = None,
-    columns: Sequence[str] | None = None,
-    max_bytes: int | None = MAX_DOWNLOAD_BYTES,
-    timeout_s: float | None = DOWNLOAD_TIMEOUT_S,
-) -> Pipeline[Row]:
-    """Rows of a CSV or Parquet file behind an http(s) address.
-
-    The file is downloaded to a temporary one first, going on where a broken
-    connection stopped. The address's query is treated as a secret.
-
-    Args:
-        url: Address of the file.
-        format: `None` finds it out from path, content type and content.
-        csv: How CSV text is written, `None` for the usual way.
-        columns: Columns to read, `None` for all.
-        max_bytes: Largest download accepted, in bytes; `None` for no limit.
-        timeout_s: Longest download accepted, in seconds; `None` for no limit.
-    """
-    return Pipeline(
-        UrlSource(
-            url=url,
-            format=format,
-            options=csv or CsvOptions(),
-            columns=_tuple(columns),
-            max_bytes=max_bytes,
-            timeout_s=timeout_s,
-        )
-    )
-
-
-def from_rows(
-    rows: Iterable[Any] | AsyncIterable[Any] | pa.Table | pa.RecordBatch,
-    *,
-    columns: Sequence[str] | None = None,
-) -> Pipeline[Row]:
-    """Rows from memory or from a generator, taken chunk by chunk.
-
-    Args:
-        rows: Strings (one column, `prompt`) or dicts, from an iterable or an
-            async one; or an Arrow table, batch or reader.
-        columns: Columns to take from dicts, `None` for those of the first chunk.
-    """
-    return Pipeline(RowsSource(rows=rows, columns=_tuple(columns)))
 
 
 def limit(rows: int) -> Limit:
@@ -181,7 +70,7 @@ def prompts(
     return Prompts(
         column=column if column is None or isinstance(column, str) else tuple(column),
         separator=separator,
-        images=_tuple(images) or (),
+        images=listed(images) or (),
         instructions=_instructions(system_prompt, json_schema, sampling_params, model),
     )
 
@@ -369,7 +258,7 @@ def submit(  # noqa: PLR0913 - the stage's whole configuration
         priority=priority,
         sampling=SamplingParams.parse(sampling_params or {}),
         send_instructions=send_instructions,
-        columns=_tuple(columns),
+        columns=listed(columns),
         output_schema=_schema(output_schema, what="output_schema"),
         seed_per_row=seed_per_row,
         truncate_rows=truncate_rows,
@@ -392,48 +281,5 @@ def map_batches(
     return MapBatches(function=function, schema=schema)
 
 
-def write_parquet(
-    path: str | PathLike[str],
-    *,
-    columns: Sequence[str] | None = None,
-    details: Sequence[Detail] = (),
-) -> ParquetSink:
-    """Write results to a Parquet file, put in place whole.
-
-    Args:
-        path: The file; its folder must exist. An existing one is replaced.
-        columns: Input columns to keep, in this order; `None` keeps all.
-        details: What else to tell of each answer in columns; see `values.details`.
-    """
-    return ParquetSink(Path(path), columns=_tuple(columns), details=tuple(details))
-
-
-def write_csv(
-    path: str | PathLike[str],
-    *,
-    columns: Sequence[str] | None = None,
-    details: Sequence[Detail] = (),
-) -> CsvSink:
-    """Write results to a CSV file; see `write_parquet`."""
-    return CsvSink(Path(path), columns=_tuple(columns), details=tuple(details))
-
-
-def write_jsonl(
-    path: str | PathLike[str],
-    *,
-    columns: Sequence[str] | None = None,
-    details: Sequence[Detail] = (),
-) -> JsonlSink:
-    """Write results as JSON, one object a line; see `write_parquet`."""
-    return JsonlSink(Path(path), columns=_tuple(columns), details=tuple(details))
-
-
 def _schema(definition: Mapping[str, Any] | None, *, what: str) -> OutputSchema | None:
     return None if definition is None else OutputSchema.parse(definition, what=what)
-
-
-def _tuple(names: Sequence[str] | None) -> tuple[str, ...] | None:
-    if isinstance(names, str):
-        message = f"columns must be a list of names; write columns=[{names!r}]"
-        raise ConfigurationError(message)
-    return None if names is None else tuple(names)
