@@ -37,6 +37,8 @@ SEEDS = [
     *range(3),
     *(pytest.param(seed, marks=pytest.mark.long) for seed in range(3, 30)),
 ]
+# Tens of thousands of rows each: the first tells what is broken.
+ONE_SEED = [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 30))]
 
 
 def conditions(of: dict[str, object], **more: object) -> Conditions:
@@ -238,7 +240,7 @@ async def _outage(
     return engine.trace, len(failed)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", ONE_SEED)
 @pytest.mark.parametrize("seconds", [1.0, 3.0, 10.0])
 @pytest.mark.parametrize(
     ("of", "per_s", "latency_s", "concurrency"),
