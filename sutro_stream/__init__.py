@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         SutroStreamError,
         TransportError,
         UncertainSubmissionError,
+        UnreadableInputError,
         WorkChangedError,
     )
     from sutro_stream.flow.budget import Budget
@@ -165,6 +166,7 @@ __all__ = [
     "TokenLogprob",
     "TransportError",
     "UncertainSubmissionError",
+    "UnreadableInputError",
     "Usage",
     "WorkChangedError",
     "Writer",
@@ -227,6 +229,7 @@ _EXPORTS = {
         "SutroStreamError",
         "TransportError",
         "UncertainSubmissionError",
+        "UnreadableInputError",
         "WorkChangedError",
     ),
     "sutro_stream.flow.meter": ("Statistics",),
