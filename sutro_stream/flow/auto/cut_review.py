@@ -12,11 +12,11 @@ from enum import Enum, auto
 # of requests through, chance the same share.
 _DEEP = 1 / 3
 # So many requests at the lower rate make a share, with so many refusals among them. A
-# limit that is kept to still refuses some: three in two seconds, or one in a hundred.
+# limit that is kept to still refuses some: one in two seconds, or one in a hundred.
 _LOW_REQUESTS = 12
 _LOW_REFUSALS = 4
 _USUAL_SHARE = 0.015
-_USUAL_PER_S = 1.5
+_USUAL_PER_S = 0.5
 _MOST_USUAL_SHARE = 0.4
 # Cuts that did not begin after a run are reviewed before it goes below this share of
 # the rate; as long as so many requests were not in vain.
