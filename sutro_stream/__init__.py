@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from sutro_stream.flow.stage import Stage
     from sutro_stream.ledger.ledger import OpenMode
     from sutro_stream.pipeline.api import (
+        embed,
         infer,
         limit,
         map_batches,
@@ -61,7 +62,6 @@ if TYPE_CHECKING:
         render,
         submit,
     )
-    from sutro_stream.pipeline.embedding import embed
     from sutro_stream.pipeline.file_pipeline import FilePipeline
     from sutro_stream.pipeline.limits import Limits
     from sutro_stream.pipeline.pipeline import Pipeline
@@ -191,7 +191,6 @@ __all__ = [
 _EXPORTS = {
     "sutro_stream.pipeline.limits": ("Limits",),
     "sutro_stream.flow.budget": ("Budget",),
-    "sutro_stream.pipeline.embedding": ("embed",),
     "sutro_stream.engines.embeddings": ("EmbeddingEngine",),
     "sutro_stream.values.prices": ("PriceList", "Prices"),
     "sutro_stream.engines.hedging": ("Hedge",),
@@ -238,6 +237,7 @@ _EXPORTS = {
     "sutro_stream.flow.stage": ("Stage",),
     "sutro_stream.ledger.ledger": ("OpenMode",),
     "sutro_stream.pipeline.api": (
+        "embed",
         "infer",
         "limit",
         "map_batches",

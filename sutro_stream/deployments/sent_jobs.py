@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -69,14 +69,11 @@ class SentJobs:
             StoreError: It cannot be read or written, or is no such file.
         """
         self._path = path
-        with self._errors():
+        with self._errors(), ExitStack() as undo:
             file = path.open("w+b" if restart or not path.exists() else "r+b")
-            try:
-                self._read(file)
-            except BaseException:
-                # Nobody else knows the file yet; an interrupt must not leak it.
-                file.close()
-                raise
+            undo.callback(file.close)
+            self._read(file)
+            undo.pop_all()
             self._file = file
 
     def close(self, *, remove: bool) -> None:

@@ -279,7 +279,8 @@ class GroupResponder:
             error.rate_hint = None
             raise
         except BaseException:
-            # Cancelled: the place is free again, and nothing is said of the endpoint.
+            # Cancelled, or a fault of the engine's own: whatever it is, the place is
+            # free again, and nothing is said of the endpoint.
             endpoint.end_dropped(ticket, now_s=anyio.current_time())
             raise
         endpoint.end_answered(ticket)

@@ -313,8 +313,8 @@ class HedgedResponder:
                 # No time to ask for more than is needed.
                 self._budget.forfeit()
             return error
-        except BaseException:
-            # The loser of two requests is cancelled, and counted as such.
+        except anyio.get_cancelled_exc_class():
+            # The loser of two requests.
             self._cancelled += 1
             raise
         finally:

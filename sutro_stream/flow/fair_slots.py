@@ -112,8 +112,8 @@ class FairSlots:
         tenant.waiting.append(event)
         try:
             await event.wait()
-        except BaseException:
-            # Cancelled: a slot that was given meanwhile must not be lost.
+        except anyio.get_cancelled_exc_class():
+            # A slot that was given meanwhile must not be lost.
             if event.is_set():
                 self.release()
             else:

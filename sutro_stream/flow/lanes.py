@@ -92,7 +92,8 @@ class Lanes:
         self._parked.append(event)
         try:
             await event.wait()
-        except BaseException:
+        except anyio.get_cancelled_exc_class():
+            # A wake-up that nobody takes would leave a row without a worker.
             if not event.is_set():
                 self._parked.remove(event)
             elif self._parked:

@@ -242,11 +242,10 @@ def _put(path: Path, value: Mapping[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    finally:
         # Whatever stops it, an interrupt too, leaves no half file.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise
     _sync_folder(path.parent)
 
 

@@ -82,12 +82,11 @@ class Database:
             try:
                 yield self._writer
                 self._writer.execute("COMMIT")
-            except BaseException:
+            finally:
                 # Whatever leaves, the next writer must not find it open.
-                # After a full disk it is rolled back already.
-                with suppress(sqlite3.Error):
-                    self._writer.execute("ROLLBACK")
-                raise
+                if self._writer.in_transaction:
+                    with suppress(sqlite3.Error):
+                        self._writer.execute("ROLLBACK")
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:

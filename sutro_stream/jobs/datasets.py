@@ -10,7 +10,7 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,14 +87,13 @@ class DatasetStore:
             size_bytes=found.size_bytes,
         )
         moved = _Move(source)
-        try:
+        with ExitStack() as undo:
+            # Whatever undoes the record, the file must not stay without one.
+            undo.callback(moved.back)
             with self._database.write() as connection:
                 number = _insert(connection, account, dataset_id, file, found.schema)
                 moved.to(self._path(dataset_id, number))
-        except BaseException:
-            # Whatever undid the record, the file must not stay without one.
-            moved.back()
-            raise
+            undo.pop_all()
         return file
 
     def list(self, account: str) -> Sequence[Dataset]:

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import TypeAlias
 
 import aiohappyeyeballs
@@ -82,7 +83,9 @@ class Connector:
         sock = await aiohappyeyeballs.start_connection(
             addresses, happy_eyeballs_delay=_HEAD_START_S, loop=self._loop
         )
-        try:
+        with ExitStack() as undo:
+            # The loop may not have taken it over when this is left.
+            undo.callback(sock.close)
             # A reply may take minutes, and boxes on the way forget the silent.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             _, connection = await self._loop.create_connection(
@@ -91,10 +94,7 @@ class Connector:
                 ssl=self._certificates,
                 server_hostname=None if self._certificates is None else self._host,
             )
-        except BaseException:
-            # The loop may not have taken it over yet.
-            sock.close()
-            raise
+            undo.pop_all()
         return connection
 
     async def _looked_up(self) -> Sequence[Address]:

@@ -105,7 +105,8 @@ class FastTransport:
                 head = b"%b%d\r\n\r\n" % (self._head, len(body))
                 reply = await connection.send_large(head, body)
         except BaseException:
-            # What comes on it from now on would be the reply to something else.
+            # Whatever ends it, a cancellation too: what comes on it from now on would
+            # be the reply to something else.
             connection.abort()
             raise
         if connection.is_free and self._keeps:
