@@ -198,7 +198,7 @@ async def test_leaving_stops_the_process() -> None:
     async with small_engine() as engine:
         process_id = process_of(engine)
         began = monotonic()
-    assert monotonic() - began < 2
+    assert monotonic() - began < 20
     assert not exists(process_id)
     assert engine.process_id is None
 
@@ -235,7 +235,7 @@ async def test_killed_in_the_middle_of_an_answer() -> None:
                 await engine.bind(ONE_TOKEN).answer("Hello")
                 os.kill(process_of(engine), signal.SIGKILL)
                 killed_at = monotonic()
-        assert monotonic() - killed_at < 2
+        assert monotonic() - killed_at < 20
     (error,) = caught.value.exceptions
     assert isinstance(error, EngineUnavailableError)
     assert "in the middle of its work (signal 9" in str(error)

@@ -33,8 +33,9 @@ from sutro_stream.testing.chat_server import Constant, echo
 
 OUTAGE_S = 6.0
 LATENCY_MS = 50
-# What it may take to notice the end of patience, to store and to leave.
-LEAVING_S = 10.0
+# To notice the end of patience, to store and to leave; a run that did not would take
+# the ten minutes of the usual patience. On a machine where all stands still at times.
+LEAVING_S = 60.0
 # No command is longer on its way, on a busy machine either.
 LONGEST_S = 150.0
 
@@ -345,7 +346,7 @@ async def test_an_address_that_swallows_connections_fails_within_seconds(
         url = f"http://127.0.0.1:{full.getsockname()[1]}/v1"
         result = await ran(tmp_path, url, "--concurrency", "4")
     assert result.code == 1, result.err
-    assert result.took_s < 35
+    assert result.took_s < 90
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
 
 

@@ -94,7 +94,7 @@ async def test_a_function_run_does_not_wait_for_an_endpoint_that_is_away(
                     confidence=False,
                 )
             assert (caught.value.status, caught.value.code) == (502, "provider_error")
-            assert time.monotonic() - began_s < 5
+            assert time.monotonic() - began_s < 9
 
 
 async def test_a_function_run_beside_a_job_that_waits_does_not_wait(
@@ -118,5 +118,5 @@ async def test_a_function_run_beside_a_job_that_waits_does_not_wait(
                 confidence=False,
             )
         assert caught.value.status in {502, 503}
-        assert time.monotonic() - began_s < 15
+        assert time.monotonic() - began_s < 60
         assert (await bench.service.job("alice", job.job_id)).state is JobState.RUNNING

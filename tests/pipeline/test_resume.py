@@ -369,7 +369,7 @@ async def test_a_straggler_does_not_hold_up_a_file(
     async with ScriptedEngine(script) as engine:
         run = run_of(source, engine, tmp_path / "o.parquet", window_rows=100)
         report = await run.run()
-    assert report.elapsed_s < 5
+    assert report.elapsed_s < 30
     frame = pl.read_parquet(tmp_path / "o.parquet")
     assert frame["output"].to_list() == ["late", *["soon"] * (ROWS - 1)]
 
