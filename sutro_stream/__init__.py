@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from sutro_stream.flow.retry import RetryPolicy
     from sutro_stream.flow.sharing import SharedLimits
     from sutro_stream.flow.stage import Stage
+    from sutro_stream.formats.csv_options import CsvOptions
     from sutro_stream.ledger.ledger import OpenMode
     from sutro_stream.pipeline.api import (
         embed,
@@ -77,7 +78,6 @@ if TYPE_CHECKING:
     from sutro_stream.pipeline.report import RunReport, RunStatus
     from sutro_stream.pipeline.results import Results
     from sutro_stream.sinks.sink import Sink, Writer
-    from sutro_stream.sources.csv_options import CsvOptions
     from sutro_stream.sources.source import Reader, Source
     from sutro_stream.values.function import Function, FunctionInput, InputType
     from sutro_stream.values.instructions import Instructions
@@ -266,7 +266,7 @@ _EXPORTS = {
         "Sink",
         "Writer",
     ),
-    "sutro_stream.sources.csv_options": ("CsvOptions",),
+    "sutro_stream.formats.csv_options": ("CsvOptions",),
     "sutro_stream.sources.source": (
         "Reader",
         "Source",

@@ -23,6 +23,7 @@ from sutro_stream.engines.local import LocalEngine
 from sutro_stream.errors import ConfigurationError, SourceNotFoundError
 from sutro_stream.flow.budget import Budget
 from sutro_stream.flow.retry import RetryPolicy
+from sutro_stream.formats.csv_options import CsvOptions
 from sutro_stream.pipeline.infer import Infer
 from sutro_stream.pipeline.limits import Limits
 from sutro_stream.pipeline.pipeline import Pipeline
@@ -32,7 +33,6 @@ from sutro_stream.rendering.function import Render
 from sutro_stream.rendering.messages import Messages
 from sutro_stream.settings import Settings
 from sutro_stream.sources.csv import CSV_SUFFIXES, CsvSource
-from sutro_stream.sources.csv_options import CsvOptions
 from sutro_stream.sources.parquet import PARQUET_SUFFIXES, ParquetSource
 from sutro_stream.sources.source import Source
 from sutro_stream.sources.url import UrlSource

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from sutro_stream.errors import SourceError
-from sutro_stream.sources.chunks import CHUNK_ROWS
-from sutro_stream.sources.files import InputFile
+from sutro_stream.formats.chunks import CHUNK_ROWS
 from sutro_stream.sources.parquet import plan_parquet
 from sutro_stream.sources.source import Reader
 from sutro_stream.sources.threaded import ReadPlan, open_threaded
+from sutro_stream.storage.files import InputFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

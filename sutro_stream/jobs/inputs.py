@@ -10,6 +10,7 @@ from anyio import to_thread
 
 from sutro_stream.errors import ConfigurationError
 from sutro_stream.flow.stage import Stage
+from sutro_stream.formats.csv_options import CsvOptions
 from sutro_stream.jobs.config import UrlPolicy
 from sutro_stream.jobs.dataset_source import DatasetSource
 from sutro_stream.jobs.datasets import DatasetStore
@@ -20,12 +21,11 @@ from sutro_stream.rendering.columns import Prompts
 from sutro_stream.rendering.function import Render
 from sutro_stream.rendering.mixed import RenderMixed
 from sutro_stream.rendering.newlines import FlattenNewlines
-from sutro_stream.sources.csv_options import CsvOptions
-from sutro_stream.sources.download import download
-from sutro_stream.sources.files import InputFile
 from sutro_stream.sources.parquet import ParquetSource
 from sutro_stream.sources.source import Source
 from sutro_stream.sources.url import UrlSource
+from sutro_stream.storage.download import download
+from sutro_stream.storage.files import InputFile
 from sutro_stream.values.function import Function
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.job import InputKind, JobSpec

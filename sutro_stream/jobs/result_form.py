@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from sutro_stream.engines.confidence import confidence, cumulative_logprob
 from sutro_stream.errors import ConfigurationError
-from sutro_stream.sinks.cells import is_nested, json_column, json_values
+from sutro_stream.formats.cells import is_nested, json_column, json_values
 from sutro_stream.values.catalogue import ModelKind
 from sutro_stream.values.layout import Shape
 from sutro_stream.values.outcomes import Answer, ErrorKind, Outcome

@@ -10,12 +10,12 @@ from typing import Any, Literal, TypeAlias
 import pyarrow as pa
 
 from sutro_stream.errors import ConfigurationError
+from sutro_stream.formats.csv_options import CsvOptions
 from sutro_stream.pipeline.pipeline import Pipeline
 from sutro_stream.sinks.csv import CsvSink
 from sutro_stream.sinks.jsonl import JsonlSink
 from sutro_stream.sinks.parquet import ParquetSink
 from sutro_stream.sources.csv import CsvSource
-from sutro_stream.sources.csv_options import CsvOptions
 from sutro_stream.sources.memory import RowsSource
 from sutro_stream.sources.parquet import ParquetSource
 from sutro_stream.sources.url import DOWNLOAD_TIMEOUT_S, MAX_DOWNLOAD_BYTES, UrlSource

@@ -14,9 +14,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sutro_stream.formats.cells import check_types, json_column, json_values
 from sutro_stream.pipeline.encoded_rows import EncodedRows
 from sutro_stream.rendering.prompting import require_columns
-from sutro_stream.sinks.cells import check_types, json_column, json_values
 from sutro_stream.values.prompts import PromptBatch
 from sutro_stream.values.rows import RowBatch
 

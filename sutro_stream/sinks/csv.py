@@ -22,7 +22,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from sutro_stream.sinks.cells import (
+from sutro_stream.formats.cells import (
     check_types,
     is_nested,
     json_column,

@@ -29,7 +29,7 @@ import pyarrow as pa
 
 from sutro_stream.errors import ConfigurationError, SinkError, SutroStreamError
 from sutro_stream.sinks.sink import Writer
-from sutro_stream.sinks.temporary import Claim, claim, sweep
+from sutro_stream.storage.temporary import Claim, claim, sweep
 from sutro_stream.values.file_identity import file_identity
 
 # One hop into a thread costs about 0.1 ms and one tiny record batch some kilobytes

@@ -15,7 +15,7 @@ from typing import IO
 import orjson
 import pyarrow as pa
 
-from sutro_stream.sinks.cells import check_types, json_column, json_values
+from sutro_stream.formats.cells import check_types, json_column, json_values
 from sutro_stream.sinks.files import staged
 from sutro_stream.sinks.sink import Writer
 

@@ -9,12 +9,12 @@ from functools import partial
 
 import pyarrow as pa
 
-from sutro_stream.sources.chunks import CHUNK_ROWS, check_chunk_rows, project, quoted
-from sutro_stream.sources.csv_blocks import open_csv_text
-from sutro_stream.sources.csv_options import CsvOptions
-from sutro_stream.sources.files import InputFile, Paths, describe, find_files
+from sutro_stream.formats.chunks import CHUNK_ROWS, check_chunk_rows, project, quoted
+from sutro_stream.formats.csv_blocks import open_csv_text
+from sutro_stream.formats.csv_options import CsvOptions
 from sutro_stream.sources.source import Reader
 from sutro_stream.sources.threaded import ReadPlan, open_threaded
+from sutro_stream.storage.files import InputFile, Paths, describe, find_files
 
 __all__ = ["CSV_SUFFIXES", "CsvOptions", "CsvSource", "plan_csv"]
 

@@ -22,7 +22,7 @@ import anyio.lowlevel
 import pyarrow as pa
 
 from sutro_stream.errors import ConfigurationError, SourceError
-from sutro_stream.sources.chunks import (
+from sutro_stream.formats.chunks import (
     CHUNK_BYTES,
     CHUNK_ROWS,
     check_chunk_rows,

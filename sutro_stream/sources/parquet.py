@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sutro_stream.errors import SourceError
-from sutro_stream.sources.chunks import (
+from sutro_stream.formats.chunks import (
     CHUNK_ROWS,
     check_chunk_rows,
     conform,
@@ -21,16 +21,16 @@ from sutro_stream.sources.chunks import (
     quoted,
     there_are,
 )
-from sutro_stream.sources.files import (
+from sutro_stream.formats.parquet_runs import run_batches
+from sutro_stream.sources.source import Reader
+from sutro_stream.sources.threaded import ReadPlan, open_threaded
+from sutro_stream.storage.files import (
     InputFile,
     Paths,
     describe,
     find_files,
     unreadable,
 )
-from sutro_stream.sources.parquet_runs import run_batches
-from sutro_stream.sources.source import Reader
-from sutro_stream.sources.threaded import ReadPlan, open_threaded
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
 

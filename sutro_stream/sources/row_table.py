@@ -11,7 +11,7 @@ import orjson
 import pyarrow as pa
 
 from sutro_stream.errors import SourceError
-from sutro_stream.sources.chunks import assemble, quoted, there_are
+from sutro_stream.formats.chunks import assemble, quoted, there_are
 
 PROMPT_COLUMN = "prompt"
 """Name of the only column of rows that are strings."""

@@ -10,10 +10,10 @@ import pyarrow as pa
 from anyio import CancelScope, to_thread
 
 from sutro_stream.errors import SourceError
-from sutro_stream.sources.ahead import Ahead
-from sutro_stream.sources.chunks import CHUNK_BYTES, slices
-from sutro_stream.sources.files import InputFile
-from sutro_stream.sources.unchanged import UnchangedFiles
+from sutro_stream.formats.ahead import Ahead
+from sutro_stream.formats.chunks import CHUNK_BYTES, slices
+from sutro_stream.storage.files import InputFile
+from sutro_stream.storage.unchanged import UnchangedFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,15 +20,15 @@ from yarl import URL
 
 from sutro_stream.errors import ConfigurationError, SourceError
 from sutro_stream.flow.retry import RetryPolicy
-from sutro_stream.sources.chunks import CHUNK_ROWS, check_chunk_rows
+from sutro_stream.formats.chunks import CHUNK_ROWS, check_chunk_rows
+from sutro_stream.formats.csv_options import CsvOptions
 from sutro_stream.sources.csv import plan_csv
-from sutro_stream.sources.csv_options import CsvOptions
-from sutro_stream.sources.download import download
-from sutro_stream.sources.files import InputFile
 from sutro_stream.sources.parquet import plan_parquet
 from sutro_stream.sources.source import Reader
 from sutro_stream.sources.threaded import ReadPlan, open_threaded
-from sutro_stream.sources.transfer import shown_url
+from sutro_stream.storage.download import download
+from sutro_stream.storage.files import InputFile
+from sutro_stream.storage.transfer import shown_url
 
 MAX_DOWNLOAD_BYTES = 8 << 30
 """Largest download accepted when the user says nothing."""

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from sutro_stream.sources.guard import NotAllowedError, guarded_connector
+from sutro_stream.storage.guard import NotAllowedError, guarded_connector
 
 GOOD, BAD = "127.0.0.1", "127.0.0.2"
 NAME = "changing.example"

@@ -24,7 +24,7 @@ from sutro_stream.testing import (
     when,
 )
 
-LIMIT_S = 2.0
+LIMIT_S = 20.0
 
 
 @pytest.fixture(autouse=True)

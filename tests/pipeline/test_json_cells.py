@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sutro_stream.formats.cells import json_values
 from sutro_stream.pipeline.row_json import json_objects, json_texts
-from sutro_stream.sinks.cells import json_values
 
 NASTY = st.text(alphabet='\\"/{},: \n\r\t\b\f\x00\x1b\x1f\x7fau\u00e9\u2028\U0001f600')
 TEXT = st.text() | NASTY

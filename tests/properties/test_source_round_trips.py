@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sutro_stream.errors import SourceError
+from sutro_stream.formats.csv_options import CsvOptions
+from sutro_stream.formats.csv_records import Grammar, is_blank
 from sutro_stream.sources.csv import CsvSource
-from sutro_stream.sources.csv_options import CsvOptions
-from sutro_stream.sources.csv_records import Grammar, is_blank
 from sutro_stream.sources.memory import RowsSource
 from sutro_stream.sources.parquet import ParquetSource
 from sutro_stream.sources.source import Source

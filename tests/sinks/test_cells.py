@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from sutro_stream.errors import ConfigurationError
-from sutro_stream.sinks.cells import check_types, json_column, json_values
+from sutro_stream.formats.cells import check_types, json_column, json_values
 
 MOMENT = dt.datetime(2024, 1, 2, 3, 4, 5, 6)  # noqa: DTZ001 - a naive one is wanted
 TEXT = "2024-01-02T03:04:05.000006"

@@ -19,7 +19,7 @@ import pytest
 from sutro_stream.errors import ConfigurationError, SinkError
 from sutro_stream.sinks.csv import CsvSink
 from sutro_stream.sinks.files import staged
-from sutro_stream.sinks.temporary import claim, sweep
+from sutro_stream.storage.temporary import claim, sweep
 
 RECORDS = pa.record_batch({"text": ["x"] * 5_000})
 
@@ -299,7 +299,7 @@ def leave_behind(path: Path) -> None:
     program = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from sutro_stream.sinks.temporary import claim\n"
+        "from sutro_stream.storage.temporary import claim\n"
         "claim(Path(sys.argv[1]), buffer_bytes=4096)\n"
         "os.kill(os.getpid(), 9)\n"
     )

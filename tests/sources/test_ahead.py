@@ -7,7 +7,7 @@ from threading import Event, get_ident
 
 import pytest
 
-from sutro_stream.sources.ahead import Ahead
+from sutro_stream.formats.ahead import Ahead
 
 PATIENCE_S = 10.0
 

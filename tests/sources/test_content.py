@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from sutro_stream.sources.content import content_digest
 from sutro_stream.sources.csv import CsvOptions, CsvSource
-from sutro_stream.sources.files import InputFile
 from sutro_stream.sources.memory import RowsSource
+from sutro_stream.storage.content import content_digest
+from sutro_stream.storage.files import InputFile
 
 
 def digest(*paths: Path, reading: str = "csv") -> str:

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 
 from sutro_stream.errors import ConfigurationError, SourceError
-from sutro_stream.sources.chunks import CHUNK_ROWS
+from sutro_stream.formats.chunks import CHUNK_ROWS
+from sutro_stream.formats.csv_options import CsvOptions
 from sutro_stream.sources.csv import CsvSource
-from sutro_stream.sources.csv_options import CsvOptions
 from sutro_stream.testing.source_suite import read_chunks, read_rows
 
 MIB = 1 << 20

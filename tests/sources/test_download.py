@@ -9,8 +9,8 @@ from aiohttp import web
 
 from sutro_stream.errors import SourceError
 from sutro_stream.flow.retry import RetryPolicy
-from sutro_stream.sources.download import download
 from sutro_stream.sources.url import UrlSource
+from sutro_stream.storage.download import download
 from sutro_stream.testing.source_suite import read_rows
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from sutro_stream.errors import ConfigurationError, SourceError, SourceNotFoundError
-from sutro_stream.sources.files import Paths, describe, find_files
+from sutro_stream.storage.files import Paths, describe, find_files
 
 
 def _names(paths: Paths) -> list[str]:

@@ -8,8 +8,8 @@ from aiohttp import web
 
 from sutro_stream.errors import SourceError
 from sutro_stream.flow.retry import RetryPolicy
-from sutro_stream.sources.guard import NotAllowedError, guarded_connector, is_public
 from sutro_stream.sources.url import UrlSource
+from sutro_stream.storage.guard import NotAllowedError, guarded_connector, is_public
 from sutro_stream.testing.source_suite import read_rows
 
 FIRST, SECOND = "127.0.0.1", "127.0.0.2"

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from sutro_stream.errors import SourceError
+from sutro_stream.formats.parquet_pages import PagesError, pages
 from sutro_stream.sources.parquet import ParquetSource
-from sutro_stream.sources.parquet_pages import PagesError, pages
 
 MIB = 1 << 20
 BATCH_BYTES = 64 * MIB

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sutro_stream.sources.parquet_dictionaries import PackedDictionary
-from sutro_stream.sources.parquet_pages import pages
+from sutro_stream.formats.parquet_dictionaries import PackedDictionary
+from sutro_stream.formats.parquet_pages import pages
 
 
 def dictionary(path: Path, texts: list[Any], **options: Any) -> PackedDictionary:

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sutro_stream.sources.files import find_files
+from sutro_stream.formats.parquet_columns import flat_columns, read_columns
+from sutro_stream.formats.parquet_indices import PackedIndices
+from sutro_stream.formats.parquet_pages import pages
+from sutro_stream.formats.parquet_strides import within_dictionaries
 from sutro_stream.sources.parquet import ParquetSource
-from sutro_stream.sources.parquet_columns import flat_columns, read_columns
-from sutro_stream.sources.parquet_indices import PackedIndices
-from sutro_stream.sources.parquet_pages import pages
-from sutro_stream.sources.parquet_strides import within_dictionaries
+from sutro_stream.storage.files import find_files
 
 MIB = 1 << 20
 BATCH_BYTES = 64 * MIB

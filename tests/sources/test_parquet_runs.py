@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from sutro_stream.errors import SourceError
-from sutro_stream.sources.files import find_files
+from sutro_stream.formats.parquet_runs import run_batches
 from sutro_stream.sources.parquet import ParquetSource
-from sutro_stream.sources.parquet_runs import run_batches
+from sutro_stream.storage.files import find_files
 
 RUN_ROWS = 65_536
 MIB = 1 << 20

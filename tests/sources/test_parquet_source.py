@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sutro_stream.errors import ConfigurationError, SourceError, SourceNotFoundError
-from sutro_stream.sources.chunks import CHUNK_BYTES, CHUNK_ROWS
+from sutro_stream.formats.chunks import CHUNK_BYTES, CHUNK_ROWS
 from sutro_stream.sources.parquet import ParquetSource
 from sutro_stream.testing.source_suite import read_chunks, read_rows
 

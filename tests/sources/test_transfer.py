@@ -4,7 +4,7 @@ import pytest
 from multidict import CIMultiDict
 
 from sutro_stream.errors import ProtocolError, ServiceError
-from sutro_stream.sources.transfer import (
+from sutro_stream.storage.transfer import (
     Offer,
     Progress,
     Verdict,

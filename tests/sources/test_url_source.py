@@ -14,7 +14,7 @@ from aiohttp import web
 
 from sutro_stream.errors import ConfigurationError, SourceError, SourceNotFoundError
 from sutro_stream.flow.retry import RetryPolicy
-from sutro_stream.sources.csv_options import CsvOptions
+from sutro_stream.formats.csv_options import CsvOptions
 from sutro_stream.sources.url import UrlSource
 from sutro_stream.testing.source_suite import (
     SourceSuite,

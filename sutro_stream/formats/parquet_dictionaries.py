@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sutro_stream.sources.parquet_single import (
+from sutro_stream.formats.parquet_single import (
     CODECS,
     plain_page,
     read_single,

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Sequence
 
 from sutro_stream.errors import SourceError
-from sutro_stream.sources.content import content_digest
-from sutro_stream.sources.files import InputFile, unreadable
+from sutro_stream.storage.content import content_digest
+from sutro_stream.storage.files import InputFile, unreadable
 from sutro_stream.values.file_identity import file_identity
 
 # Looked at for each chunk: enough for any usual input, and little for a thousand files.

@@ -16,10 +16,10 @@ from typing import Any, Literal, TypeAlias
 
 import pyarrow as pa
 
-from sutro_stream.sources.ahead import Ahead
-from sutro_stream.sources.chunks import CHUNK_BYTES, joined
-from sutro_stream.sources.files import InputFile
-from sutro_stream.sources.parquet_plan import Run, runs
+from sutro_stream.formats.ahead import Ahead
+from sutro_stream.formats.chunks import CHUNK_BYTES, joined
+from sutro_stream.formats.parquet_plan import Run, runs
+from sutro_stream.storage.files import InputFile
 
 # Pages larger than is usual are not held twice.
 _HELD_BYTES = 16 << 20

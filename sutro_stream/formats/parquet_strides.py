@@ -10,11 +10,11 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from sutro_stream.sources.parquet_columns import Column
-from sutro_stream.sources.parquet_dictionaries import PackedDictionary
-from sutro_stream.sources.parquet_indices import PackedIndices
-from sutro_stream.sources.parquet_pages import Page
-from sutro_stream.sources.parquet_single import CODECS
+from sutro_stream.formats.parquet_columns import Column
+from sutro_stream.formats.parquet_dictionaries import PackedDictionary
+from sutro_stream.formats.parquet_indices import PackedIndices
+from sutro_stream.formats.parquet_pages import Page
+from sutro_stream.formats.parquet_single import CODECS
 
 _LARGEST_BATCH_BYTES = 64 << 20
 # Of fewer values the texts are unpacked as fast as what refers to them.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from sutro_stream.sources.files import InputFile, unreadable
+from sutro_stream.storage.files import InputFile, unreadable
 
 _BLOCK_BYTES = 1 << 20
 _WHOLE_BYTES = 256 << 20

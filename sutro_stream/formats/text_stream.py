@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from sutro_stream.sources.files import InputFile, unreadable
+from sutro_stream.storage.files import InputFile, unreadable
 
 _PACKED = {".gz": "gzip", ".zst": "zstd"}
 _PACKED_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}

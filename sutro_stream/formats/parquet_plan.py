@@ -9,14 +9,14 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from sutro_stream.errors import SourceError
-from sutro_stream.sources.chunks import CHUNK_BYTES, plain
-from sutro_stream.sources.files import InputFile
-from sutro_stream.sources.parquet_columns import (
+from sutro_stream.formats.chunks import CHUNK_BYTES, plain
+from sutro_stream.formats.parquet_columns import (
     flat_columns,
     read_columns,
     wanted_columns,
 )
-from sutro_stream.sources.parquet_strides import within_dictionaries, within_pages
+from sutro_stream.formats.parquet_strides import within_dictionaries, within_pages
+from sutro_stream.storage.files import InputFile
 
 _PROBE_ROWS = 16
 # Looking at row groups costs up to a third of reading them: not all before the first.

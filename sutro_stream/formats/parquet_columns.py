@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from sutro_stream.sources.files import InputFile
-from sutro_stream.sources.parquet_pages import Page, PagesError, pages
+from sutro_stream.formats.parquet_pages import Page, PagesError, pages
+from sutro_stream.storage.files import InputFile
 
 # A page is held whole. Writers make them of 1 MiB, some of a hundred; text that people
 # write is packed to a tenth, and what a bomb is made of to a thousandth.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sutro_stream.errors import ConfigurationError
-from sutro_stream.sources.csv_text import is_text_encoding
+from sutro_stream.formats.text_stream import is_text_encoding
 
 _LARGEST_ROW_LIMIT_BYTES = 512 << 20
 

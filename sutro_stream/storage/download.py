@@ -27,8 +27,8 @@ from sutro_stream.errors import (
     TransportError,
 )
 from sutro_stream.flow.retry import RetryPolicy
-from sutro_stream.sources.guard import NotAllowedError, guarded_connector
-from sutro_stream.sources.transfer import (
+from sutro_stream.storage.guard import NotAllowedError, guarded_connector
+from sutro_stream.storage.transfer import (
     Offer,
     Progress,
     Verdict,

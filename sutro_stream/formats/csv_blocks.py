@@ -21,16 +21,16 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from sutro_stream.errors import SourceError
-from sutro_stream.sources.chunks import there_are
-from sutro_stream.sources.csv_options import CsvOptions
-from sutro_stream.sources.csv_records import Grammar, count_lines, is_blank
-from sutro_stream.sources.csv_text import (
+from sutro_stream.formats.chunks import there_are
+from sutro_stream.formats.csv_options import CsvOptions
+from sutro_stream.formats.csv_records import Grammar, count_lines, is_blank
+from sutro_stream.formats.text_stream import (
     BrokenTextError,
     ByteStream,
     broken_text_reason,
     open_text,
 )
-from sutro_stream.sources.files import InputFile
+from sutro_stream.storage.files import InputFile
 
 # Each call of the parser waits for a thread of its own: with half of this, all takes a
 # fifth longer.

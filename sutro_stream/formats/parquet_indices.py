@@ -15,7 +15,7 @@ from functools import lru_cache
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sutro_stream.sources.parquet_single import (
+from sutro_stream.formats.parquet_single import (
     dictionary_page,
     read_single,
     single_column,

@@ -1,0 +1,1 @@
+"""What bytes mean: one file for each format, in both directions."""

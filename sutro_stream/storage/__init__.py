@@ -1,0 +1,1 @@
+"""Where bytes are: files, addresses, buckets; read, listed, and written whole."""
