@@ -30,7 +30,7 @@ from sutro_stream.formats.text_stream import (
     broken_text_reason,
     open_text,
 )
-from sutro_stream.storage.files import InputFile
+from sutro_stream.storage.files import LocalFile
 
 # Each call of the parser waits for a thread of its own: with half of this, all takes a
 # fifth longer.
@@ -47,7 +47,7 @@ _MOST_COLUMNS = 20_000
 
 @contextmanager
 def open_csv_text(
-    file: InputFile, options: CsvOptions, *, first_row: int = 0
+    file: LocalFile, options: CsvOptions, *, first_row: int = 0
 ) -> Iterator[CsvText]:
     """One CSV file, open and at its start. Blocking.
 
@@ -68,7 +68,7 @@ class CsvText:
 
     def __init__(
         self,
-        file: InputFile,
+        file: LocalFile,
         options: CsvOptions,
         stream: ByteStream,
         *,

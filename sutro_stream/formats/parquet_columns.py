@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from sutro_stream.formats.parquet_pages import Page, PagesError, pages
-from sutro_stream.storage.files import InputFile
+from sutro_stream.storage.files import LocalFile
 
 # A page is held whole. Writers make them of 1 MiB, some of a hundred; text that people
 # write is packed to a tenth, and what a bomb is made of to a thousandth.
@@ -77,7 +77,7 @@ class Column:
 
 
 def read_columns(
-    file: InputFile,
+    file: LocalFile,
     raw: BinaryIO,
     group: Any,
     names: Sequence[str],
@@ -122,7 +122,7 @@ def read_columns(
     return columns
 
 
-def _check(file: InputFile, column: Any, there: Sequence[Page]) -> None:
+def _check(file: LocalFile, column: Any, there: Sequence[Page]) -> None:
     """Refuse what needs too much memory at a time, however few rows are read."""
     name = column.path_in_schema.partition(".")[0]
     for page in there:

@@ -16,7 +16,7 @@ from sutro_stream.formats.parquet_columns import (
     wanted_columns,
 )
 from sutro_stream.formats.parquet_strides import within_dictionaries, within_pages
-from sutro_stream.storage.files import InputFile
+from sutro_stream.storage.files import LocalFile
 
 _PROBE_ROWS = 16
 # Looking at row groups costs up to a third of reading them: not all before the first.
@@ -49,7 +49,7 @@ class Run:
 
 
 def runs(
-    file: InputFile, parquet: Any, names: Sequence[str], chunk_rows: int
+    file: LocalFile, parquet: Any, names: Sequence[str], chunk_rows: int
 ) -> Generator[Run, None, None]:
     """All row groups in runs, each with the rows of it that make one chunk. Blocking.
 
@@ -95,7 +95,7 @@ class _Planner:
 
     def __init__(
         self,
-        file: InputFile,
+        file: LocalFile,
         parquet: Any,
         raw: BinaryIO,
         *,

@@ -19,7 +19,7 @@ import pyarrow as pa
 from sutro_stream.formats.ahead import Ahead
 from sutro_stream.formats.chunks import CHUNK_BYTES, joined
 from sutro_stream.formats.parquet_plan import Run, runs
-from sutro_stream.storage.files import InputFile
+from sutro_stream.storage.files import LocalFile
 
 # Pages larger than is usual are not held twice.
 _HELD_BYTES = 16 << 20
@@ -28,7 +28,7 @@ _Batches: TypeAlias = Generator[pa.RecordBatch, None, None]
 
 
 def run_batches(
-    file: InputFile,
+    file: LocalFile,
     opened: Callable[[], AbstractContextManager[Any]],
     names: Sequence[str],
     chunk_rows: int,

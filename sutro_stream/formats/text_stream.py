@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from sutro_stream.storage.files import InputFile, unreadable
+from sutro_stream.storage.files import LocalFile
+from sutro_stream.storage.stored import unreadable
 
 _PACKED = {".gz": "gzip", ".zst": "zstd"}
 _PACKED_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -47,7 +48,7 @@ class ByteStream(Protocol):
 
 
 @contextmanager
-def open_text(file: InputFile, encoding: str) -> Iterator[ByteStream]:
+def open_text(file: LocalFile, encoding: str) -> Iterator[ByteStream]:
     """The file's text as UTF-8, without its byte order mark. Blocking.
 
     Text that is said to be UTF-8 is passed on unchecked.
@@ -82,7 +83,7 @@ def broken_text_reason(encoding: str, start: bytes) -> str:
     return f"not valid {encoding} text; pass the encoding the file has (cp1252, ...)"
 
 
-def _packing(file: InputFile, magic: bytes) -> str | None:
+def _packing(file: LocalFile, magic: bytes) -> str | None:
     by_content = next(
         (name for mark, name in _PACKED_MAGIC.items() if magic.startswith(mark)), None
     )
@@ -95,7 +96,7 @@ def _packing(file: InputFile, magic: bytes) -> str | None:
 class _FileStream:
     """Bytes of the file, unpacked."""
 
-    def __init__(self, file: InputFile, raw: Any) -> None:
+    def __init__(self, file: LocalFile, raw: Any) -> None:
         self._file = file
         self._raw = raw
 
@@ -141,7 +142,7 @@ class _Decoded:
 class _Unmarked:
     """The same bytes without a byte order mark at the start."""
 
-    def __init__(self, file: InputFile, source: ByteStream) -> None:
+    def __init__(self, file: LocalFile, source: ByteStream) -> None:
         self._file = file
         self._source = source
         self._started = False

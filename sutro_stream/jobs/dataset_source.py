@@ -12,7 +12,7 @@ from sutro_stream.formats.chunks import CHUNK_ROWS
 from sutro_stream.sources.parquet import plan_parquet
 from sutro_stream.sources.source import Reader
 from sutro_stream.sources.threaded import ReadPlan, open_threaded
-from sutro_stream.storage.files import InputFile
+from sutro_stream.storage.files import LocalFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class DatasetSource:
     """
 
     name: str
-    files: Sequence[InputFile]
+    files: Sequence[LocalFile]
 
     def open(
         self, columns: frozenset[str] | None

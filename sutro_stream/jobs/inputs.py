@@ -25,7 +25,7 @@ from sutro_stream.sources.parquet import ParquetSource
 from sutro_stream.sources.source import Source
 from sutro_stream.sources.url import UrlSource
 from sutro_stream.storage.download import download
-from sutro_stream.storage.files import InputFile
+from sutro_stream.storage.files import LocalFile
 from sutro_stream.values.function import Function
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.job import InputKind, JobSpec
@@ -56,7 +56,7 @@ async def open_source(
         kept = await to_thread.run_sync(datasets.files, spec.account, reference)
         # A file that was added between the two is for the next job.
         named = [
-            InputFile(path=path, label=f"{reference}: {file.name}")
+            LocalFile(path=path, label=f"{reference}: {file.name}")
             for path, file in zip(found, kept, strict=False)
         ]
         return DatasetSource(name=reference, files=named)

@@ -14,7 +14,7 @@ from sutro_stream.formats.csv_blocks import open_csv_text
 from sutro_stream.formats.csv_options import CsvOptions
 from sutro_stream.sources.source import Reader
 from sutro_stream.sources.threaded import ReadPlan, open_threaded
-from sutro_stream.storage.files import InputFile, Paths, describe, find_files
+from sutro_stream.storage.files import LocalFile, Paths, describe, find_files
 
 __all__ = ["CSV_SUFFIXES", "CsvOptions", "CsvSource", "plan_csv"]
 
@@ -72,7 +72,7 @@ class CsvSource:
 
 
 def plan_csv(
-    files: Sequence[InputFile],
+    files: Sequence[LocalFile],
     options: CsvOptions,
     *,
     declared: Sequence[str] | None,
@@ -113,7 +113,7 @@ def plan_csv(
 
 
 def _batches(
-    files: Sequence[InputFile], options: CsvOptions, kept: Sequence[str]
+    files: Sequence[LocalFile], options: CsvOptions, kept: Sequence[str]
 ) -> Generator[pa.RecordBatch, None, None]:
     first_row = 0
     for file in files:

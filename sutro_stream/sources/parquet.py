@@ -24,13 +24,8 @@ from sutro_stream.formats.chunks import (
 from sutro_stream.formats.parquet_runs import run_batches
 from sutro_stream.sources.source import Reader
 from sutro_stream.sources.threaded import ReadPlan, open_threaded
-from sutro_stream.storage.files import (
-    InputFile,
-    Paths,
-    describe,
-    find_files,
-    unreadable,
-)
+from sutro_stream.storage.files import LocalFile, Paths, describe, find_files
+from sutro_stream.storage.stored import unreadable
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
 
@@ -90,7 +85,7 @@ class ParquetSource:
 
 
 def plan_parquet(
-    files: Sequence[InputFile],
+    files: Sequence[LocalFile],
     *,
     declared: Sequence[str] | None,
     asked: frozenset[str] | None,
@@ -139,11 +134,11 @@ def plan_parquet(
 
 
 def _common_schema(
-    files: Sequence[InputFile], schemas: Sequence[pa.Schema]
+    files: Sequence[LocalFile], schemas: Sequence[pa.Schema]
 ) -> pa.Schema:
     """The schema that the values of all files fit."""
 
-    def merge(merged: pa.Schema, following: tuple[InputFile, pa.Schema]) -> pa.Schema:
+    def merge(merged: pa.Schema, following: tuple[LocalFile, pa.Schema]) -> pa.Schema:
         file, schema = following
         fields = []
         for field in merged:
@@ -162,7 +157,7 @@ def _common_schema(
 
 
 def _batches(
-    files: Sequence[InputFile], schema: pa.Schema, *, chunk_rows: int
+    files: Sequence[LocalFile], schema: pa.Schema, *, chunk_rows: int
 ) -> Generator[pa.RecordBatch, None, None]:
     first_row = 0
     for file in files:
@@ -172,7 +167,7 @@ def _batches(
 
 
 def _file_batches(
-    file: InputFile, schema: pa.Schema, chunk_rows: int, first_row: int
+    file: LocalFile, schema: pa.Schema, chunk_rows: int, first_row: int
 ) -> Iterator[pa.RecordBatch]:
     def error(reason: str, row_index: int | None) -> SourceError:
         return file.error(reason, row_index=row_index)
@@ -193,7 +188,7 @@ def _file_batches(
 
 
 @contextmanager
-def _opened(file: InputFile, *, columns: int = 1) -> Iterator[Any]:
+def _opened(file: LocalFile, *, columns: int = 1) -> Iterator[Any]:
     # Every column read has a buffer of its own, in each of two readers.
     buffer_bytes = max(
         _MIN_COLUMN_BUFFER_BYTES,
@@ -211,7 +206,7 @@ def _opened(file: InputFile, *, columns: int = 1) -> Iterator[Any]:
         yield parquet
 
 
-def _check_magic(file: InputFile) -> None:
+def _check_magic(file: LocalFile) -> None:
     size = file.path.stat().st_size
     if size == 0:
         raise file.error("the file is empty (0 bytes)")

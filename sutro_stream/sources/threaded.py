@@ -12,7 +12,7 @@ from anyio import CancelScope, to_thread
 from sutro_stream.errors import SourceError
 from sutro_stream.formats.ahead import Ahead
 from sutro_stream.formats.chunks import CHUNK_BYTES, slices
-from sutro_stream.storage.files import InputFile
+from sutro_stream.storage.files import LocalFile
 from sutro_stream.storage.unchanged import UnchangedFiles
 
 
@@ -32,7 +32,7 @@ class ReadPlan:
     schema: pa.Schema
     row_count: int | None
     batches: Generator[pa.RecordBatch, None, None]
-    files: Sequence[InputFile] = ()
+    files: Sequence[LocalFile] = ()
     reading: str = ""
 
 

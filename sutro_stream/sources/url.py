@@ -27,7 +27,7 @@ from sutro_stream.sources.parquet import plan_parquet
 from sutro_stream.sources.source import Reader
 from sutro_stream.sources.threaded import ReadPlan, open_threaded
 from sutro_stream.storage.download import download
-from sutro_stream.storage.files import InputFile
+from sutro_stream.storage.files import LocalFile
 from sutro_stream.storage.transfer import shown_url
 
 MAX_DOWNLOAD_BYTES = 8 << 30
@@ -123,7 +123,7 @@ class UrlSource:
     async def _open(self, asked: frozenset[str] | None) -> AsyncIterator[Reader]:
         async with self._folder() as folder:
             path = await download(self, folder)
-            file = InputFile(path=path, label=self.name)
+            file = LocalFile(path=path, label=self.name)
             async with open_threaded(
                 partial(self._prepare, file, asked),
                 chunk_rows=self.chunk_rows,
@@ -137,7 +137,7 @@ class UrlSource:
             return nullcontext(self.keep_in)
         return _temporary_folder(self.name)
 
-    def _prepare(self, file: InputFile, asked: frozenset[str] | None) -> ReadPlan:
+    def _prepare(self, file: LocalFile, asked: frozenset[str] | None) -> ReadPlan:
         if file.path.suffix == ".parquet":
             return plan_parquet(
                 [file],

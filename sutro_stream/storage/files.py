@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 from sutro_stream.errors import ConfigurationError, SourceError, SourceNotFoundError
+from sutro_stream.storage.stored import add_content, file_error, unreadable
+from sutro_stream.values.file_identity import file_identity
 
 Paths: TypeAlias = str | PathLike[str] | Sequence[str | PathLike[str]]
 """One path, glob or folder, or several of them."""
@@ -18,8 +21,8 @@ _SKIPPED = (".", "_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InputFile:
-    """One file to read.
+class LocalFile:
+    """A `StoredFile` of the file system.
 
     Attributes:
         path: Where it lies.
@@ -29,11 +32,31 @@ class InputFile:
     path: Path
     label: str
 
+    @property
+    def name(self) -> str:
+        """See `StoredFile`."""
+        return self.path.name
+
+    def open(self) -> BinaryIO:
+        """See `StoredFile`."""
+        return self.path.open("rb")
+
+    def size(self) -> int:
+        """See `StoredFile`."""
+        return self.path.stat().st_size
+
+    def state(self) -> str:
+        """See `StoredFile`."""
+        return file_identity(self.path)
+
+    def add_to(self, digest: hashlib._Hash) -> None:
+        """See `StoredFile`."""
+        with self.path.open("rb") as file:
+            add_content(digest, file, self.size())
+
     def error(self, reason: str, *, row_index: int | None = None) -> SourceError:
         """An error about this file, not raised."""
-        return SourceError(
-            f"{self.label}: {reason}", path=self.label, row_index=row_index
-        )
+        return file_error(self, reason, row_index=row_index)
 
 
 def describe(paths: Paths) -> str:
@@ -46,7 +69,7 @@ def describe(paths: Paths) -> str:
 
 def find_files(
     paths: Paths, *, suffixes: tuple[str, ...], kind: str
-) -> list[InputFile]:
+) -> list[LocalFile]:
     """The files to read, in order: as given, and sorted within a glob or folder.
 
     In a folder only names ending in one of `suffixes` count, and not those in its
@@ -67,7 +90,7 @@ def find_files(
     if not names:
         message = f"no {kind} file given: the list of paths is empty"
         raise ConfigurationError(message)
-    found: list[InputFile] = []
+    found: list[LocalFile] = []
     for name in names:
         try:
             found += _behind(name, suffixes, kind)
@@ -78,23 +101,13 @@ def find_files(
     return found
 
 
-def unreadable(label: str, error: Exception) -> SourceError:
-    """The system's refusal to read `label`, as our error, not raised."""
-    if isinstance(error, FileNotFoundError):
-        message = f"{label}: no such file or folder"
-        return SourceNotFoundError(message, path=label)
-    reason = error.strerror if isinstance(error, OSError) else None
-    message = f"{label}: cannot be read: {(reason or type(error).__name__).lower()}"
-    return SourceError(message, path=label)
-
-
 def _listed(paths: Paths) -> list[str]:
     if isinstance(paths, str | PathLike):
         return [fspath(paths)]
     return [fspath(path) for path in paths]
 
 
-def _behind(name: str, suffixes: tuple[str, ...], kind: str) -> list[InputFile]:
+def _behind(name: str, suffixes: tuple[str, ...], kind: str) -> list[LocalFile]:
     scheme = name.partition("://")[0] if "://" in name else None
     path = Path(name)
     if path.is_dir():
@@ -103,7 +116,7 @@ def _behind(name: str, suffixes: tuple[str, ...], kind: str) -> list[InputFile]:
         if not path.is_file():
             message = f"{name}: is not a regular file"
             raise SourceError(message, path=name)
-        return [InputFile(path=path, label=name)]
+        return [LocalFile(path=path, label=name)]
     if scheme is not None:
         message = (
             f"an address ({scheme}://...) was given where a path is expected; "
@@ -116,9 +129,9 @@ def _behind(name: str, suffixes: tuple[str, ...], kind: str) -> list[InputFile]:
     raise SourceNotFoundError(message, path=name)
 
 
-def _in_folder(folder: Path, suffixes: tuple[str, ...], kind: str) -> list[InputFile]:
+def _in_folder(folder: Path, suffixes: tuple[str, ...], kind: str) -> list[LocalFile]:
     files = [
-        InputFile(path=path, label=str(path))
+        LocalFile(path=path, label=str(path))
         for path in sorted(folder.iterdir())
         if path.name.lower().endswith(suffixes)
         and not path.name.startswith(_SKIPPED)
@@ -133,10 +146,10 @@ def _in_folder(folder: Path, suffixes: tuple[str, ...], kind: str) -> list[Input
     return files
 
 
-def _matching(pattern: str, kind: str) -> list[InputFile]:
+def _matching(pattern: str, kind: str) -> list[LocalFile]:
     meant = Path(pattern).name.startswith(_SKIPPED)
     files = [
-        InputFile(path=Path(name), label=name)
+        LocalFile(path=Path(name), label=name)
         for name in sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute patterns
         if (meant or not Path(name).name.startswith(_SKIPPED)) and Path(name).is_file()
     ]

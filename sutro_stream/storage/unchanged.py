@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Sequence
 
 from sutro_stream.errors import SourceError
-from sutro_stream.storage.content import content_digest
-from sutro_stream.storage.files import InputFile, unreadable
-from sutro_stream.values.file_identity import file_identity
+from sutro_stream.storage.stored import StoredFile, file_error, unreadable
 
 # Looked at for each chunk: enough for any usual input, and little for a thousand files.
 _FILES_A_LOOK = 16
@@ -20,7 +19,7 @@ class UnchangedFiles:
     Concurrency: blocking; from any thread.
     """
 
-    def __init__(self, files: Sequence[InputFile], *, reading: str) -> None:
+    def __init__(self, files: Sequence[StoredFile], *, reading: str) -> None:
         """Look at the files.
 
         Args:
@@ -81,16 +80,36 @@ class UnchangedFiles:
             self._states = states
 
 
-def _state(file: InputFile) -> str:
+def content_digest(files: Sequence[StoredFile], *, reading: str) -> str:
+    """A digest of what the files hold and of how they are read; names do not count.
+
+    Args:
+        files: In reading order.
+        reading: Everything that changes what rows the same bytes are.
+
+    Raises:
+        SourceError: A file cannot be read.
+    """
+    digest = hashlib.sha256(reading.encode())
+    for file in files:
+        try:
+            file.add_to(digest)
+        except OSError as error:
+            raise unreadable(file.label, error) from error
+    return digest.hexdigest()[:32]
+
+
+def _state(file: StoredFile) -> str:
     try:
-        return file_identity(file.path)
+        return file.state()
     except OSError as error:
         raise unreadable(file.label, error) from error
 
 
-def _changed(file: InputFile) -> SourceError:
-    return file.error(
+def _changed(file: StoredFile) -> SourceError:
+    return file_error(
+        file,
         "the file was changed while it was being read, and no output is made of a "
         "mixture; when nobody writes to it any more, give the same command again, with "
-        "--reuse to keep what was answered"
+        "--reuse to keep what was answered",
     )

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class ErrorKind(StrEnum):
     """Why a row has no answer."""
 
+    BAD_ROW = "bad_row"
+    """It could not be read from its file as a row; it was never sent."""
     MISSING_VALUE = "missing_value"
     """A required input is null; the row was never sent."""
     WRONG_TYPE = "wrong_type"

@@ -6,13 +6,13 @@ import pytest
 
 from sutro_stream.sources.csv import CsvOptions, CsvSource
 from sutro_stream.sources.memory import RowsSource
-from sutro_stream.storage.content import content_digest
-from sutro_stream.storage.files import InputFile
+from sutro_stream.storage.files import LocalFile
+from sutro_stream.storage.unchanged import content_digest
 
 
 def digest(*paths: Path, reading: str = "csv") -> str:
     """The digest of some files."""
-    files = [InputFile(path=path, label=path.name) for path in paths]
+    files = [LocalFile(path=path, label=path.name) for path in paths]
     return content_digest(files, reading=reading)
 
 
