@@ -108,7 +108,7 @@ def plan_csv(
         row_count=None,
         batches=_batches(files, options, kept),
         files=files,
-        reading=repr(options),
+        reading=options.reading,
     )
 
 
