@@ -9,6 +9,7 @@ from sutro_stream.pipeline.report import RunReport
 from sutro_stream.values.outcomes import ErrorKind
 
 MEANINGS: Mapping[ErrorKind, str] = {
+    ErrorKind.BAD_ROW: "it could not be read as a row; not sent",
     ErrorKind.MISSING_VALUE: "a required input has no value; not sent",
     ErrorKind.WRONG_TYPE: "an input does not have its declared type; not sent",
     ErrorKind.INPUT_TOO_LONG: "the prompt exceeds the model's context window",
@@ -25,6 +26,11 @@ MEANINGS: Mapping[ErrorKind, str] = {
     ErrorKind.JOB_FAILED: "the deployment's job with this row failed",
     ErrorKind.NO_ANSWER: "the model, or the deployment's job, ended without an answer",
 }
+
+_CUT = "cut off at the token limit; --max-tokens gives more room"
+_AGAIN = "by the same command; the ledger is kept for it"
+_EMPTY = "prompts without any text were sent; --skip-empty leaves them out"
+_REPLACED = "cells that could not be read as they are, and are not asked about"
 
 
 def summary(report: RunReport) -> str:
@@ -43,33 +49,36 @@ def _lines(report: RunReport) -> Iterator[str]:
         f"{report.rows:,} rows in {duration(report.elapsed_s)} "
         f"({report.rows_per_s:,.1f} rows/s)"
     )
-    yield f"answered         {report.rows_answered:>10,}"
-    if report.rows_cut:
-        room = "cut off at the token limit; --max-tokens gives more room"
-        yield f"  {'cut':<15}{report.rows_cut:>10,}  {room}"
-    yield f"failed           {report.rows_failed:>10,}"
+    yield _count("answered", report.rows_answered)
+    yield from _told("  cut", report.rows_cut, _CUT)
+    yield _count("failed", report.rows_failed)
     yield from failure_lines(report.failures)
-    if report.rows_to_ask_again:
-        yield (
-            f"to ask again     {report.rows_to_ask_again:>10,}  "
-            "by the same command; the ledger is kept for it"
-        )
-    if report.rows_kept:
-        yield f"kept             {report.rows_kept:>10,}  from the run before"
-    if report.rows_shared:
-        yield f"calls saved      {report.rows_shared:>10,}  equal prompts"
-    if report.retries:
-        yield f"retries          {report.retries:>10,}"
-    if report.reasks:
-        yield f"asked again      {report.reasks:>10,}  for an answer of the right form"
+    yield from _told("to ask again", report.rows_to_ask_again, _AGAIN)
+    yield from _told("kept", report.rows_kept, "from the run before")
+    yield from _told("calls saved", report.rows_shared, "equal prompts")
+    yield from _told("retries", report.retries)
+    yield from _told("asked again", report.reasks, "for an answer of the right form")
     if report.input_tokens or report.output_tokens:
-        yield f"input tokens     {report.input_tokens:>10,}"
-        yield f"output tokens    {report.output_tokens:>10,}"
-    if report.cached_tokens:
-        yield f"  {'cached':<15}{report.cached_tokens:>10,}  of the input tokens"
+        yield _count("input tokens", report.input_tokens)
+        yield _count("output tokens", report.output_tokens)
+    yield from _told("  cached", report.cached_tokens, "of the input tokens")
     if report.cost_usd is not None:
         yield f"cost             {report.cost_usd:>10,.4f}  USD{_unpriced(report)}"
+    yield from _told("skipped", report.rows_skipped, "left out, as was asked for")
+    yield from _told("empty", report.rows_empty, _EMPTY)
+    yield from _told("replaced", report.cells_replaced, _REPLACED)
     yield f"output           {report.path}"
+    for note in report.notes:
+        yield f"note: {note}"
+
+
+def _count(name: str, count: int) -> str:
+    return f"{name:<17}{count:>10,}"
+
+
+def _told(name: str, count: int, meaning: str = "") -> Iterator[str]:
+    if count:
+        yield f"{_count(name, count)}  {meaning}".rstrip()
 
 
 def _unpriced(report: RunReport) -> str:

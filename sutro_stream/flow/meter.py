@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from sutro_stream.flow.throttle import ThrottleStatistics
 from sutro_stream.values.outcomes import Answer, AnsweredTexts, ErrorKind, Outcome
@@ -42,6 +43,11 @@ class Statistics:
             no limit is given and none is known.
         waiting: What is waited for, as in "the endpoint (HTTP 503) for 0:42"; `None`
             while nothing is, or not for long.
+        rows_skipped: Rows left out, as was asked for: bad ones, and empty ones.
+        rows_empty: Rows whose prompt is empty, and that were asked.
+        cells_replaced: Cells that could not be read as they should be, and went along
+            as what could be made of them.
+        notes: What is to be known of the input, each a sentence.
     """
 
     elapsed_s: float
@@ -67,11 +73,22 @@ class Statistics:
     concurrency: int | None = None
     requests_per_s: float | None = None
     waiting: str | None = None
+    rows_skipped: int = 0
+    rows_empty: int = 0
+    cells_replaced: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def rows_done(self) -> int:
         """Rows that have their outcome."""
         return self.rows_answered + self.rows_failed
+
+
+class InputNotes(Protocol):
+    """What a reader tells of its input; see `formats.format.Told`."""
+
+    notes: Mapping[str, None]
+    replaced: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,6 +125,10 @@ class Meter:
     throttle: Callable[[], ThrottleStatistics | None] | None = None
     waiting_for_order: Callable[[], int] | None = None
     waiting: Callable[[float], str | None] | None = None
+    rows_skipped: int = 0
+    rows_empty: int = 0
+    cells_replaced: int = 0
+    told: InputNotes | None = None
 
     def started_request(self) -> None:
         """Count a request out."""
@@ -163,6 +184,7 @@ class Meter:
         throttle = None if self.throttle is None else self.throttle()
         waiting = self.waiting_for_order
         concurrency = self.concurrency
+        told = self.told
         if concurrency is not None and throttle is not None:
             concurrency = min(concurrency, throttle.limit)
         return Statistics(
@@ -189,4 +211,8 @@ class Meter:
             concurrency=concurrency,
             requests_per_s=None if throttle is None else throttle.rate_per_s,
             waiting=None if self.waiting is None else self.waiting(now_s),
+            rows_skipped=self.rows_skipped,
+            rows_empty=self.rows_empty,
+            cells_replaced=self.cells_replaced + (told.replaced if told else 0),
+            notes=tuple(told.notes) if told else (),
         )

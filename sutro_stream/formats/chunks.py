@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from sutro_stream.errors import ConfigurationError, SourceError
 from sutro_stream.values.ascii import is_ascii
+from sutro_stream.values.rows import RowBatch
 
 CHUNK_ROWS = 16_384
 """Rows of a chunk, at most, when the user says nothing.
@@ -50,6 +51,14 @@ def slices(batch: pa.RecordBatch, *, max_rows: int) -> Iterator[pa.RecordBatch]:
     step = -(-rows // pieces)
     for start in range(0, rows, step):
         yield batch.slice(start, step)
+
+
+def row_slices(batch: RowBatch, *, max_rows: int) -> Iterator[RowBatch]:
+    """As `slices`, of rows that know where they stand."""
+    start = 0
+    for records in slices(batch.records, max_rows=max_rows):
+        yield batch.slice(start, records.num_rows)
+        start += records.num_rows
 
 
 def joined(

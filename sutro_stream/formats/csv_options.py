@@ -57,6 +57,26 @@ class CsvOptions:
         Raises:
             ConfigurationError: A value is not one of those described.
         """
+        self._check_characters()
+        if not is_text_encoding(self.encoding):
+            message = f"encoding: Python knows no text encoding {self.encoding!r}"
+            raise ConfigurationError(message)
+        if self.column_names is not None and not self.column_names:
+            raise ConfigurationError("column_names must name at least one column")
+        if self.skip_rows < 0:
+            raise ConfigurationError("skip_rows must be 0 or more")
+        if self.comment is not None and not (
+            self.comment.isascii() and self.comment.strip("\r\n")
+        ):
+            raise ConfigurationError("comment must be ASCII characters")
+        _check_choice("empty", self.empty, ("null", "empty"))
+        errors = ("refuse", "replace", "stop")
+        _check_choice("encoding_errors", self.encoding_errors, errors)
+        if not 1 <= self.max_row_bytes <= _LARGEST_ROW_LIMIT_BYTES:
+            message = f"max_row_bytes must be 1 to {_LARGEST_ROW_LIMIT_BYTES}"
+            raise ConfigurationError(message)
+
+    def _check_characters(self) -> None:
         given = {
             "delimiter": self.delimiter,
             "quote_char": self.quote_char,
@@ -72,29 +92,6 @@ class CsvOptions:
         if len(set(chosen)) < len(chosen):
             message = "delimiter, quote_char and escape_char must differ"
             raise ConfigurationError(message)
-        if not is_text_encoding(self.encoding):
-            message = f"encoding: Python knows no text encoding {self.encoding!r}"
-            raise ConfigurationError(message)
-        if self.column_names is not None and not self.column_names:
-            raise ConfigurationError("column_names must name at least one column")
-        if self.skip_rows < 0:
-            raise ConfigurationError("skip_rows must be 0 or more")
-        if self.comment is not None and not (
-            self.comment.isascii() and self.comment.strip("\r\n")
-        ):
-            raise ConfigurationError("comment must be ASCII characters")
-        for name, value, known in (
-            ("empty", self.empty, ("null", "empty")),
-            ("encoding_errors", self.encoding_errors, ("refuse", "replace", "stop")),
-        ):
-            if value not in known:
-                message = (
-                    f"{name} must be {' or '.join(map(repr, known))}, not {value!r}"
-                )
-                raise ConfigurationError(message)
-        if not 1 <= self.max_row_bytes <= _LARGEST_ROW_LIMIT_BYTES:
-            message = f"max_row_bytes must be 1 to {_LARGEST_ROW_LIMIT_BYTES}"
-            raise ConfigurationError(message)
 
     @property
     def reading(self) -> str:
@@ -105,6 +102,12 @@ class CsvOptions:
         """
         named = {each.name: getattr(self, each.name) for each in fields(self)}
         return f"CsvOptions({', '.join(_counting(named))})"
+
+
+def _check_choice(name: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        choices = " or ".join(map(repr, known))
+        raise ConfigurationError(f"{name} must be {choices}, not {value!r}")
 
 
 _SINCE_EVER = frozenset(

@@ -83,8 +83,8 @@ async def count_rows(source: Source) -> int:
         if reader.row_count is not None:
             return reader.row_count
         rows = 0
-        while (records := await reader.read()) is not None:
-            rows += records.num_rows
+        while (batch := await reader.read()) is not None:
+            rows += len(batch)
         return rows
 
 

@@ -62,10 +62,11 @@ class OutputFile:
         """Take a batch; writes when enough rows have come together."""
         self._pending.append(batch)
         self._pending_rows += len(batch)
-        if isinstance(batch, PromptBatch):
-            for error in batch.refused.values():
-                self._meter.failures[error.kind] += 1
-            self._meter.answered += len(batch) - len(batch.refused)
+        if isinstance(batch, PromptBatch | RowBatch):
+            # Where nothing is asked, this is what becomes of a row.
+            refused = batch.errors() if isinstance(batch, RowBatch) else batch.refused
+            self._meter.failures.update(error.kind for error in refused.values())
+            self._meter.answered += len(batch) - len(refused)
         if self._pending_rows >= _ROWS_PER_WRITE:
             await self.flush()
 

@@ -17,7 +17,10 @@ from sutro_stream.ledger.ledger import OpenMode
 from sutro_stream.pipeline.file_pipeline import FilePipeline
 from sutro_stream.pipeline.open_ledgers import open_ledgers, recordings
 from sutro_stream.pipeline.results import Results
+from sutro_stream.pipeline.row_stages import MapStep
+from sutro_stream.pipeline.sifting import Sieve
 from sutro_stream.pipeline.wiring import PreparedRun
+from sutro_stream.rendering.prompting import PromptStep
 from sutro_stream.sinks.sink import Sink
 from sutro_stream.sources.source import Source
 from sutro_stream.values.layout import Shape
@@ -98,7 +101,12 @@ class Pipeline(Generic[ItemT_co]):
             wanted = stage.columns_needed(wanted)
         async with self.source.open(wanted) as reader:
             meter.rows_total = reader.row_count
-            shape = Shape(kind=RowBatch, rows=reader.schema)
+            meter.told = getattr(reader, "told", None)
+            shape = Shape(
+                kind=RowBatch,
+                rows=reader.schema,
+                ambiguous=getattr(reader, "ambiguous", frozenset()),
+            )
             steps: list[Step] = []
             for stage in self.stages:
                 steps.append(stage.bind(shape, RunContext(meter=meter)))
@@ -108,4 +116,17 @@ class Pipeline(Generic[ItemT_co]):
                 steps=tuple(steps),
                 shape=shape,
                 meter=meter,
+                sieve=Sieve(
+                    name=self.source.name,
+                    on_bad_row=getattr(self.source, "on_bad_row", "refuse"),
+                    uses=_used(steps),
+                ),
             )
+
+
+def _used(steps: Sequence[Step]) -> Columns:
+    """Columns that prompts are made of."""
+    if any(isinstance(step, MapStep) for step in steps):
+        return None
+    used = [step.uses for step in steps if isinstance(step, PromptStep)]
+    return frozenset().union(*used) if used else None

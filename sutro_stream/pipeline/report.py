@@ -51,6 +51,10 @@ class RunReport:
         peak_in_flight: Most requests in flight at any moment.
         stopped: Why the run ended before its end, for people; `None` when it did not.
         stop_reason: As `stopped`, for programs.
+        rows_skipped: See `Statistics`.
+        rows_empty: See `Statistics`.
+        cells_replaced: See `Statistics`.
+        notes: See `Statistics`.
     """
 
     path: Path
@@ -72,6 +76,10 @@ class RunReport:
     peak_in_flight: int
     stopped: str | None = None
     stop_reason: StopReason | None = None
+    rows_skipped: int = 0
+    rows_empty: int = 0
+    cells_replaced: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def status(self) -> RunStatus:
@@ -122,4 +130,8 @@ def report_of(
         peak_in_flight=statistics.peak_in_flight,
         stopped=None if stopped is None else str(stopped),
         stop_reason=None if stopped is None else stopped.reason,
+        rows_skipped=statistics.rows_skipped,
+        rows_empty=statistics.rows_empty,
+        cells_replaced=statistics.cells_replaced,
+        notes=statistics.notes,
     )

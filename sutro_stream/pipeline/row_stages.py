@@ -12,7 +12,7 @@ from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from sutro_stream.errors import ConfigurationError, StageError
 from sutro_stream.flow.stage import Columns, RunContext
 from sutro_stream.values.layout import Layout, Shape
-from sutro_stream.values.rows import Row, RowBatch
+from sutro_stream.values.rows import Refused, Row, RowBatch
 
 BatchFunction: TypeAlias = Callable[[pa.RecordBatch], Awaitable[pa.RecordBatch]]
 
@@ -65,11 +65,9 @@ class LimitStep:
         left = self.rows
         async with source, sink:
             async for batch in source:
-                records = batch.records.slice(0, left)
-                left -= records.num_rows
-                await sink.send(
-                    RowBatch(records=records, first_index=batch.first_index)
-                )
+                passing = batch.slice(0, left)
+                left -= len(passing)
+                await sink.send(passing)
                 if not left:
                     return
 
@@ -126,9 +124,16 @@ class MapStep:
             async for batch in source:
                 records = await self.function(self.layout.records(batch))
                 records = self._checked(records)
-                if records.num_rows:
-                    await sink.send(RowBatch(records=records, first_index=first_index))
-                    first_index += records.num_rows
+                refused: tuple[Refused, ...] = ()
+                # Where it changed how many rows there are, nobody knows which is bad.
+                if isinstance(batch, RowBatch) and records.num_rows == len(batch):
+                    refused = batch.refused
+                rows = RowBatch(
+                    records=records, first_index=first_index, refused=refused
+                )
+                if len(rows):
+                    await sink.send(rows)
+                    first_index += len(rows)
 
     def _checked(self, records: Any) -> pa.RecordBatch:
         expected = self.shape.rows

@@ -19,9 +19,9 @@ from sutro_stream.flow.outcome_store import Recording
 from sutro_stream.flow.stage import Step
 from sutro_stream.pipeline.recorded_step import RecordedStep
 from sutro_stream.pipeline.results import Results
+from sutro_stream.pipeline.sifting import Sieve
 from sutro_stream.sources.source import Reader
 from sutro_stream.values.layout import Batch, Shape
-from sutro_stream.values.rows import RowBatch
 
 _Link: TypeAlias = tuple[
     MemoryObjectSendStream[Batch], MemoryObjectReceiveStream[Batch]
@@ -38,6 +38,7 @@ class PreparedRun:
     steps: tuple[Step, ...]
     shape: Shape
     meter: Meter
+    sieve: Sieve
 
     def statistics(self) -> Statistics:
         """The run's counters now."""
@@ -80,7 +81,7 @@ class PreparedRun:
     ) -> Results[Any]:
         crew = _Crew(size=len(links), finished=anyio.Event())
         (first, source), *others = links
-        tasks.start_soon(crew.read, self.reader, first, self.meter)
+        tasks.start_soon(crew.read, self, first)
         for at, (step, (sink, following)) in enumerate(
             zip(self.steps, others, strict=True)
         ):
@@ -106,15 +107,14 @@ class _Crew:
     size: int
     finished: anyio.Event
 
-    async def read(
-        self, reader: Reader, sink: ObjectSendStream[Batch], meter: Meter
-    ) -> None:
+    async def read(self, run: PreparedRun, sink: ObjectSendStream[Batch]) -> None:
+        reader, meter, sieve = run.reader, run.meter, run.sieve
         async with sink:
-            while (records := await reader.read()) is not None:
-                batch = RowBatch(records=records, first_index=meter.rows_read)
-                meter.rows_read += len(batch)
+            while (read := await reader.read()) is not None:
                 try:
-                    await sink.send(batch)
+                    for batch in sieve.sift(read, meter):
+                        meter.rows_read += len(batch)
+                        await sink.send(batch)
                 except anyio.BrokenResourceError:
                     break
         self._one_ended()

@@ -70,7 +70,9 @@ class Prompts:
         del context
         schema, rows = shape.as_rows()
         names = self._chosen(shape)
-        require_columns([*names, *self.images], schema, what="prompts")
+        require_columns(
+            [*names, *self.images], schema, what="prompts", ambiguous=shape.ambiguous
+        )
         joining = _Joining(
             columns=names,
             separator=self.separator,
@@ -87,6 +89,7 @@ class Prompts:
             rows=rows,
             prompts=joining.prompts,
             identity=identity,
+            uses=frozenset((*names, *self.images)),
             opens_files=bool(self.images),
         )
 

@@ -111,6 +111,7 @@ def function_step(
         ],
         schema,
         what=f"Function {function.name!r}",
+        ambiguous=shape.ambiguous,
     )
     columns = [field for field in fields if field.name not in constants]
     filling = _Filling(
@@ -129,6 +130,9 @@ def function_step(
         rows=rows,
         prompts=filling.prompts,
         identity=_identity(function, rendered),
+        uses=frozenset(
+            [one.name for one in columns] + ([] if rendered is None else [rendered])
+        ),
         opens_files=bool(filling.images),
     )
 

@@ -69,13 +69,16 @@ class Messages:
     def bind(self, shape: Shape, context: RunContext) -> PromptStep:
         del context
         schema, rows = shape.as_rows()
-        require_columns([self.column], schema, what="messages")
+        require_columns(
+            [self.column], schema, what="messages", ambiguous=shape.ambiguous
+        )
         instructions = replace(self.instructions, form=PromptForm.MESSAGES)
         return PromptStep(
             shape=Shape(kind=PromptBatch, rows=schema, instructions=instructions),
             rows=rows,
             prompts=self._prompts,
             identity={"messages": self.column},
+            uses=frozenset({self.column}),
         )
 
     def _prompts(self, rows: RowBatch) -> PromptBatch:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, TypeAlias
 
@@ -31,6 +31,7 @@ class PromptStep:
         shape: What it sends.
         rows: From a batch that arrives to rows; answered ones get here as well.
         prompts: From rows to their prompts.
+        uses: Columns that prompts are made of.
         opens_files: Whether that blocks, and has to be done by a thread.
         identity: See `Step`.
     """
@@ -39,6 +40,7 @@ class PromptStep:
     rows: Callable[[Any], Sequence[RowBatch]]
     prompts: Callable[[RowBatch], PromptBatch]
     identity: Mapping[str, str]
+    uses: frozenset[str]
     opens_files: bool = False
 
     async def __call__(
@@ -54,7 +56,18 @@ class PromptStep:
                         prompts = await to_thread.run_sync(self.prompts, rows)
                     else:
                         prompts = self.prompts(rows)
+                    if rows.refused:
+                        prompts = _without_refused(prompts)
                     await sink.send(prompts)
+
+
+def _without_refused(prompts: PromptBatch) -> PromptBatch:
+    """The prompts, but of those rows that were refused already."""
+    errors = prompts.rows.errors()
+    mask = pa.array([at in errors for at in range(len(prompts))], pa.bool_())
+    texts = pc.if_else(mask, pa.scalar(None, prompts.texts.type), prompts.texts)
+    refused = {**prompts.refused, **errors}
+    return replace(prompts, texts=texts, refused=refused)
 
 
 def prompt_batch(
@@ -72,7 +85,13 @@ def prompt_batch(
     return PromptBatch(rows=rows, texts=texts, refused=reasons)
 
 
-def require_columns(wanted: Iterable[str], schema: pa.Schema, *, what: str) -> None:
+def require_columns(
+    wanted: Iterable[str],
+    schema: pa.Schema,
+    *,
+    what: str,
+    ambiguous: frozenset[str] = frozenset(),
+) -> None:
     """Check that every column is there, and only once.
 
     Raises:
@@ -86,7 +105,9 @@ def require_columns(wanted: Iterable[str], schema: pa.Schema, *, what: str) -> N
         raise ConfigurationError(
             f"{what}: the input has no column {listed} (there are: {there})"
         )
-    twice = sorted({name for name in wanted if names.count(name) > 1})
+    twice = sorted(
+        {name for name in wanted if name in ambiguous or names.count(name) > 1}
+    )
     if twice:
         listed = ", ".join(repr(name) for name in twice)
         raise ConfigurationError(f"{what}: the input has more than one column {listed}")

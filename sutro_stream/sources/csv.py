@@ -15,6 +15,7 @@ from sutro_stream.formats.csv_options import CsvOptions
 from sutro_stream.sources.source import Reader
 from sutro_stream.sources.threaded import ReadPlan, open_threaded
 from sutro_stream.storage.files import LocalFile, Paths, describe, find_files
+from sutro_stream.values.rows import RowBatch
 
 __all__ = ["CSV_SUFFIXES", "CsvOptions", "CsvSource", "plan_csv"]
 
@@ -114,10 +115,10 @@ def plan_csv(
 
 def _batches(
     files: Sequence[LocalFile], options: CsvOptions, kept: Sequence[str]
-) -> Generator[pa.RecordBatch, None, None]:
+) -> Generator[RowBatch, None, None]:
     first_row = 0
     for file in files:
         with open_csv_text(file, options, first_row=first_row) as text:
             for batch in text.batches(text.header(), kept):
-                yield batch
+                yield RowBatch(records=batch, first_index=first_row)
                 first_row += batch.num_rows

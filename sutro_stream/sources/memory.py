@@ -34,6 +34,7 @@ from sutro_stream.formats.chunks import (
 from sutro_stream.sources.row_table import RowTable
 from sutro_stream.sources.source import Reader
 from sutro_stream.sources.threaded import ReadPlan, open_threaded
+from sutro_stream.values.rows import RowBatch
 
 Row: TypeAlias = str | Mapping[str, Any]
 """A prompt, or values by column."""
@@ -166,7 +167,7 @@ class _ItemReader:
         self._table = table
         self._chunk_rows = chunk_rows
         self._row_count = row_count
-        self._ready: pa.RecordBatch | None = None
+        self._ready: RowBatch | None = None
         self._taken_rows = 0
         self._ended = False
 
@@ -181,23 +182,23 @@ class _ItemReader:
     async def start(self) -> None:
         """Take the first rows, which set the schema."""
         items = await self._take()
-        self._ready = self._table.start(items)
+        self._ready = RowBatch(records=self._table.start(items), first_index=0)
         self._taken_rows = len(items)
 
     async def identity(self) -> str | None:
         """See `Reader`."""
         return None
 
-    async def read(self) -> pa.RecordBatch | None:
+    async def read(self) -> RowBatch | None:
         ready, self._ready = self._ready, None
-        if ready is not None and ready.num_rows:
+        if ready is not None and len(ready):
             return ready
         items = await self._take()
         if not items:
             return None
-        batch = self._table.convert(items, first_row=self._taken_rows)
+        records = self._table.convert(items, first_row=self._taken_rows)
         self._taken_rows += len(items)
-        return batch
+        return RowBatch(records=records, first_index=self._taken_rows - len(items))
 
     async def _take(self) -> list[Any]:
         """Items of one chunk; fewer than that, or none, at the end."""
@@ -268,13 +269,16 @@ def _plan_arrow(
 
 def _arrow_batches(
     stream: pa.RecordBatchReader, schema: pa.Schema, chunk_rows: int
-) -> Generator[pa.RecordBatch, None, None]:
+) -> Generator[RowBatch, None, None]:
     first_row = 0
     try:
         with stream:
             for batch in stream:
                 for part in slices(batch, max_rows=chunk_rows):
-                    yield conform(part, schema, first_row=first_row, error=_arrow_error)
+                    records = conform(
+                        part, schema, first_row=first_row, error=_arrow_error
+                    )
+                    yield RowBatch(records=records, first_index=first_row)
                     first_row += part.num_rows
     except pa.ArrowException as error:
         raise _arrow_error("the Arrow stream failed", first_row) from error

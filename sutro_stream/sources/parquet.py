@@ -26,6 +26,7 @@ from sutro_stream.sources.source import Reader
 from sutro_stream.sources.threaded import ReadPlan, open_threaded
 from sutro_stream.storage.files import LocalFile, Paths, describe, find_files
 from sutro_stream.storage.stored import unreadable
+from sutro_stream.values.rows import RowBatch
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
 
@@ -158,11 +159,11 @@ def _common_schema(
 
 def _batches(
     files: Sequence[LocalFile], schema: pa.Schema, *, chunk_rows: int
-) -> Generator[pa.RecordBatch, None, None]:
+) -> Generator[RowBatch, None, None]:
     first_row = 0
     for file in files:
         for batch in _file_batches(file, schema, chunk_rows, first_row):
-            yield batch
+            yield RowBatch(records=batch, first_index=first_row)
             first_row += batch.num_rows
 
 

@@ -7,9 +7,14 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from sutro_stream.values.rows import RowBatch
+
 
 class Reader(Protocol):
     """An opened source.
+
+    One with an attribute `told`, see `formats.format.Told`, has what its user should
+    know of the input.
 
     Concurrency: one task reads.
     """
@@ -33,8 +38,11 @@ class Reader(Protocol):
                 it was opened.
         """
 
-    async def read(self) -> pa.RecordBatch | None:
-        """The next chunk, never empty; `None` at the end and after it.
+    async def read(self) -> RowBatch | None:
+        """The next rows, never none; `None` at the end and after it.
+
+        Their indices go on where those of the batch before ended. A row that could not
+        be read is among them, and is said to be refused.
 
         Blocking work happens in a worker thread. Chunks are bounded in rows and,
         where the source can know, in bytes.
@@ -47,7 +55,11 @@ class Reader(Protocol):
 
 
 class Source(Protocol):
-    """A description of an input; opening it does the I/O."""
+    """A description of an input; opening it does the I/O.
+
+    One with an attribute `on_bad_row` ("refuse", "skip" or "stop") says what becomes of
+    rows that could not be read; they are refused without it.
+    """
 
     @property
     def name(self) -> str:

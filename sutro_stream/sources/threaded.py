@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 from anyio import CancelScope, to_thread
 
 from sutro_stream.errors import SourceError
 from sutro_stream.formats.ahead import Ahead
-from sutro_stream.formats.chunks import CHUNK_BYTES, slices
-from sutro_stream.storage.files import LocalFile
+from sutro_stream.formats.chunks import CHUNK_BYTES, row_slices
+from sutro_stream.formats.format import Told
+from sutro_stream.storage.stored import StoredFile
 from sutro_stream.storage.unchanged import UnchangedFiles
+from sutro_stream.values.rows import RowBatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,13 +29,15 @@ class ReadPlan:
             and closes what it opened when it is closed.
         files: What is read, in order; none for rows from memory.
         reading: Everything that changes what rows the files hold.
+        told: What their user should know; grows while they are read.
     """
 
     schema: pa.Schema
     row_count: int | None
-    batches: Generator[pa.RecordBatch, None, None]
-    files: Sequence[LocalFile] = ()
+    batches: Generator[RowBatch, None, None]
+    files: Sequence[StoredFile] = ()
     reading: str = ""
+    told: Told = field(default_factory=Told)
 
 
 class ThreadedReader:
@@ -47,12 +51,17 @@ class ThreadedReader:
         self._files = UnchangedFiles(plan.files, reading=plan.reading)
         chunks = _chunks(plan.batches, chunk_rows, self._files)
         self._chunks = Ahead(chunks, size=_size, most=CHUNK_BYTES)
-        self._first: pa.RecordBatch | None = None
+        self._first: RowBatch | None = None
 
     @property
     def schema(self) -> pa.Schema:
         """See `Reader`."""
         return self._plan.schema
+
+    @property
+    def told(self) -> Told:
+        """See `Reader`."""
+        return self._plan.told
 
     @property
     def row_count(self) -> int | None:
@@ -65,7 +74,7 @@ class ThreadedReader:
             return None
         return await to_thread.run_sync(self._files.digest)
 
-    async def read(self) -> pa.RecordBatch | None:
+    async def read(self) -> RowBatch | None:
         """See `Reader`."""
         chunk, self._first = self._first, None
         if chunk is None:
@@ -85,15 +94,15 @@ class ThreadedReader:
 
 
 def _chunks(
-    batches: Generator[pa.RecordBatch, None, None],
+    batches: Generator[RowBatch, None, None],
     chunk_rows: int,
     files: UnchangedFiles,
-) -> Generator[pa.RecordBatch, None, None]:
+) -> Generator[RowBatch, None, None]:
     with closing(batches):
         try:
             for batch in batches:
                 files.look()
-                yield from slices(batch, max_rows=chunk_rows)
+                yield from row_slices(batch, max_rows=chunk_rows)
         except SourceError:
             # What looks broken may be what somebody is writing.
             files.check()
@@ -101,8 +110,8 @@ def _chunks(
         files.check()
 
 
-def _size(chunk: pa.RecordBatch) -> int:
-    return int(chunk.nbytes)
+def _size(chunk: RowBatch) -> int:
+    return int(chunk.records.nbytes)
 
 
 @asynccontextmanager

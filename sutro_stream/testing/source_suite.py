@@ -25,10 +25,11 @@ _MANY_ROWS = 17_000
 
 
 async def read_chunks(reader: Reader) -> list[pa.RecordBatch]:
-    """Everything that is left to read."""
+    """Everything that is left to read; that no row is refused is checked."""
     chunks = []
-    while (chunk := await reader.read()) is not None:
-        chunks.append(chunk)
+    while (batch := await reader.read()) is not None:
+        assert not batch.refused
+        chunks.append(batch.records)
     return chunks
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -30,12 +31,15 @@ class Shape:
         rows: Schema of the input columns the batches carry.
         instructions: What the prompts share; `None` before rendering.
         vectors: Whether answers are vectors and not texts.
+        ambiguous: Names that more than one input column had, before they were made
+            different; who asks for one may mean another.
     """
 
     kind: type[Batch]
     rows: pa.Schema
     instructions: Instructions | None = None
     vectors: bool = False
+    ambiguous: frozenset[str] = frozenset()
 
     def layout(
         self, columns: Sequence[str] | None = None, details: Sequence[str] = ()
@@ -51,17 +55,19 @@ class Shape:
             ConfigurationError: A column does not exist, or is named like one that
                 the stream itself adds.
         """
-        kept = list(self.rows.names if columns is None else columns)
+        there = Counter(self.rows.names)
+        kept = list(there if columns is None else columns)
         _refuse(
-            [name for name in kept if name not in self.rows.names],
+            [name for name in kept if name not in there],
             f"no such input column (there are: {', '.join(self.rows.names)})",
         )
         _refuse(
-            [name for name in set(kept) if self.rows.names.count(name) > 1],
+            [name for name in set(kept) if there[name] > 1],
             "the input has more than one column of this name; choose others to keep",
         )
         _refuse(
-            [name for name in set(kept) if kept.count(name) > 1], "column given twice"
+            [name for name, count in Counter(kept).items() if count > 1],
+            "column given twice",
         )
         if details and self.kind is not OutcomeBatch:
             raise ConfigurationError("details are of answers, and there are none here")

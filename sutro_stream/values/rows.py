@@ -25,10 +25,12 @@ class Row:
     Attributes:
         index: 0-based position in the stream.
         values: Python values by column name.
+        error: Why it could not be read as it should be, `None` when it was.
     """
 
     index: int
     values: Mapping[str, Any]
+    error: RowError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +66,17 @@ class RowBatch:
 
     def items(self) -> Iterator[Row]:
         """The rows one by one, as Python values."""
-        for index, values in enumerate(self.records.to_pylist(), self.first_index):
-            yield Row(index=index, values=values)
+        errors = self.errors() if self.refused else {}
+        for offset, values in enumerate(self.records.to_pylist()):
+            index = self.first_index + offset
+            yield Row(index=index, values=values, error=errors.get(offset))
+
+    def errors(self) -> dict[int, RowError]:
+        """The first reason of each refused row, by offset."""
+        reasons: dict[int, RowError] = {}
+        for offset, error in self.refused:
+            reasons.setdefault(offset, error)
+        return reasons
 
     def values_at(self, offset: int) -> dict[str, Any]:
         """Python values of the row at `offset` within this batch."""

@@ -402,11 +402,11 @@ async def test_a_large_input_is_looked_at_while_it_is_read(tmp_path: Path) -> No
     with pytest.raises(ss.SourceError, match="changed while it was being read"):
         async with ss.read_csv(path).source.open(None) as reader:
             while (batch := await reader.read()) is not None:
-                rows += batch.num_rows
+                rows += len(batch)
                 with path.open("r+b") as file:
                     file.seek(20_000_000)
                     file.write(b"y" * 5_000_000)
-                assert "y" not in "".join(batch.column("text").to_pylist())
+                assert "y" not in "".join(batch.records.column("text").to_pylist())
     assert 0 < rows < 30_000
 
 

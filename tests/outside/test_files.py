@@ -209,8 +209,8 @@ async def test_a_value_that_stands_in_every_row_is_read_a_few_rows_at_a_time(
         while rows < 150:
             records = await reader.read()
             assert records is not None
-            assert records.nbytes <= 64 << 20
-            rows += records.num_rows
+            assert records.records.nbytes <= 64 << 20
+            rows += len(records)
 
 
 async def test_a_value_that_would_fill_the_memory_fails_its_job(client: Any) -> None:

@@ -111,7 +111,7 @@ async def test_rows_before_damage_come_out_before_the_error(tmp_path: Path) -> N
     with pytest.raises(SourceError, match="cut off or damaged"):
         async with CsvSource(paths=path).open(None) as reader:
             while (chunk := await reader.read()) is not None:
-                rows += chunk.column("b").to_pylist()
+                rows += chunk.records.column("b").to_pylist()
     assert rows[plain.count("\n")] == f"{TEXT}\n{TEXT}\n"
     whole = sum(map(len, rows)) + len(rows)
     assert whole > 3 * PIECE_BYTES - PIECE_BYTES // 4

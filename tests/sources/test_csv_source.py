@@ -277,7 +277,7 @@ async def test_rows_before_a_wrong_block_are_delivered(written: Written) -> None
     with pytest.raises(SourceError, match="line 600002"):
         async with CsvSource(paths=path).open(None) as reader:
             while (chunk := await reader.read()) is not None:
-                rows += chunk.num_rows
+                rows += len(chunk)
     assert rows > 500_000
 
 

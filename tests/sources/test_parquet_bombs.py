@@ -30,7 +30,7 @@ async def sizes(path: Path) -> list[tuple[int, int]]:
     found = []
     async with ParquetSource(paths=[path]).open(None) as reader:
         while (records := await reader.read()) is not None:
-            found.append((records.num_rows, records.nbytes))
+            found.append((len(records), records.records.nbytes))
     return found
 
 
@@ -77,7 +77,7 @@ async def test_a_column_that_is_not_read_may_be_one(tmp_path: Path) -> None:
     async with ParquetSource(paths=[path], columns=["small"]).open(None) as reader:
         records = await reader.read()
         assert records is not None
-        assert records.num_rows == 2001
+        assert len(records) == 2001
 
 
 async def test_a_large_page_that_is_as_large_on_disk_is_read(tmp_path: Path) -> None:

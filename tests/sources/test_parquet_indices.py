@@ -121,7 +121,7 @@ async def test_rows_that_all_refer_to_a_long_value_are_read_a_few_at_a_time(
     found = []
     async with ParquetSource(paths=[path]).open(None) as reader:
         while (records := await reader.read()) is not None:
-            found.append((records.num_rows, records.nbytes))
+            found.append((len(records), records.records.nbytes))
     assert sum(count for count, _ in found) == rows
     assert max(size for _, size in found) <= BATCH_BYTES
 

@@ -34,7 +34,7 @@ async def places(path: Path) -> list[int]:
     found: list[int] = []
     async with ParquetSource(paths=[path]).open(None) as reader:
         while (records := await reader.read()) is not None:
-            found += records.column("at").to_pylist()
+            found += records.records.column("at").to_pylist()
     return found
 
 
@@ -60,7 +60,7 @@ async def test_rows_before_damage_come_out_before_it_is_told(tmp_path: Path) -> 
     with pytest.raises(SourceError, match="damaged Parquet file") as caught:
         async with ParquetSource(paths=[path]).open(None) as reader:
             while (records := await reader.read()) is not None:
-                found += records.column("at").to_pylist()
+                found += records.records.column("at").to_pylist()
     assert found == list(range(len(found)))
     assert len(found) >= group_rows
     assert caught.value.row_index == len(found)
@@ -84,7 +84,7 @@ async def test_rows_before_a_bomb_come_out_before_it_is_refused(tmp_path: Path) 
     with pytest.raises(SourceError, match="which is too much"):
         async with ParquetSource(paths=[path]).open(None) as reader:
             while (records := await reader.read()) is not None:
-                found += records.column("at").to_pylist()
+                found += records.records.column("at").to_pylist()
     assert found == list(range(2 * RUN_ROWS))
 
 

@@ -352,7 +352,7 @@ async def test_long_texts_make_small_chunks() -> None:
     async with RowsSource(rows=rows).open(None) as reader:
         chunk = await reader.read()
     assert chunk is not None
-    assert chunk.nbytes < 5_000_000
+    assert chunk.records.nbytes < 5_000_000
 
 
 @pytest.mark.parametrize("make", [Counting.strings, Counting.async_strings])
