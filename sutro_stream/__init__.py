@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from sutro_stream.pipeline.pipeline import Pipeline
     from sutro_stream.pipeline.places import (
         from_rows,
+        read,
         read_csv,
         read_parquet,
         read_url,
@@ -178,6 +179,7 @@ __all__ = [
     "map_batches",
     "messages",
     "prompts",
+    "read",
     "read_csv",
     "read_parquet",
     "read_url",
@@ -248,6 +250,7 @@ _EXPORTS = {
     ),
     "sutro_stream.pipeline.places": (
         "from_rows",
+        "read",
         "read_csv",
         "read_parquet",
         "read_url",

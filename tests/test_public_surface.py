@@ -98,6 +98,7 @@ NAMES = [
     "map_batches",
     "messages",
     "prompts",
+    "read",
     "read_csv",
     "read_parquet",
     "read_url",

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
 from dataclasses import replace
-from glob import glob, has_magic
 from pathlib import Path
 from typing import TypeAlias
 
 import click
 
-from sutro_stream.cli.options import RunOptions, unescaped
-from sutro_stream.cli.placing import InputFormat
+from sutro_stream.cli.options import RunOptions
 from sutro_stream.cli.reaching import endpoints_of
+from sutro_stream.cli.reading import unescaped
 from sutro_stream.engines.chat import ChatEngine
 from sutro_stream.engines.embeddings import EmbeddingEngine
 from sutro_stream.engines.group import EngineGroup
 from sutro_stream.engines.hedging import Hedge
 from sutro_stream.engines.local import LocalEngine
-from sutro_stream.errors import ConfigurationError, SourceNotFoundError
+from sutro_stream.errors import ConfigurationError
 from sutro_stream.flow.budget import Budget
 from sutro_stream.flow.retry import RetryPolicy
 from sutro_stream.formats.csv_options import CsvOptions
+from sutro_stream.formats.table import format_called, format_of_name
 from sutro_stream.pipeline.infer import Infer
 from sutro_stream.pipeline.limits import Limits
 from sutro_stream.pipeline.pipeline import Pipeline
@@ -32,8 +31,7 @@ from sutro_stream.rendering.columns import Prompts
 from sutro_stream.rendering.function import Render
 from sutro_stream.rendering.messages import Messages
 from sutro_stream.settings import Settings
-from sutro_stream.sources.csv import CSV_SUFFIXES, CsvSource
-from sutro_stream.sources.parquet import PARQUET_SUFFIXES, ParquetSource
+from sutro_stream.sources.files import FileSource
 from sutro_stream.sources.source import Source
 from sutro_stream.sources.url import UrlSource
 from sutro_stream.values.function import Function
@@ -154,70 +152,37 @@ def _whole(number: float | None) -> int | None:
 
 
 def _source(options: RunOptions) -> Source:
+    text = options.text_options
+    if not _may_be_text(options):
+        for name in text:
+            option = f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"{option} is for text, which the input is not")
+    csv_options = CsvOptions(**text)
     addresses = [name for name in options.inputs if _is_url(name)]
     if addresses:
         if len(options.inputs) > 1:
             raise click.UsageError("an address must be the only input")
-        kind: InputFormat | None = options.format
-    else:
-        kind = options.format or _format_of_all(options.inputs)
-    if kind == "parquet":
-        for name in options.csv_options:
-            raise click.UsageError(f"--{name} is for CSV; the input is Parquet")
-        if not addresses:
-            return ParquetSource(paths=options.inputs)
-    csv_options = CsvOptions(
-        delimiter=None if options.delimiter is None else unescaped(options.delimiter),
-        encoding=options.encoding or "utf-8",
-        empty=options.empty or "null",
+        return UrlSource(url=addresses[0], format=options.format, options=csv_options)
+    return FileSource(
+        paths=options.inputs,
+        format=options.format,
+        options=csv_options,
+        union=options.union,
+        source_column=options.source_column,
+        on_bad_row=options.on_bad_row or "refuse",
     )
-    if addresses:
-        return UrlSource(url=addresses[0], format=kind, options=csv_options)
-    return CsvSource(paths=options.inputs, options=csv_options)
 
 
 def _is_url(name: str) -> bool:
     return name.lower().startswith(_URL_SCHEMES)
 
 
-def _format_of_all(names: Iterable[str]) -> InputFormat:
-    """The one format of all inputs, told by their names."""
-    found = {kind for name in names for kind in _formats(name)}
-    if len(found) > 1:
-        raise click.UsageError(
-            "the input has CSV and Parquet files; say which to read with --format"
-        )
-    return found.pop()
-
-
-def _formats(name: str) -> set[InputFormat]:
-    kind = _format(name)
-    if kind is not None:
-        return {kind}
-    path = Path(name)
-    if path.is_dir():
-        candidates = [entry.name for entry in path.iterdir()]
-    elif path.exists():
-        candidates = []
-    elif has_magic(name):
-        candidates = glob(name, recursive=True)  # noqa: PTH207 - absolute patterns
-    else:
-        raise SourceNotFoundError(f"{name}: no such file or folder", path=name)
-    kinds = {found for each in candidates if (found := _format(each)) is not None}
-    if not kinds:
-        known = ", ".join((*PARQUET_SUFFIXES, *CSV_SUFFIXES))
-        raise ConfigurationError(
-            f"{name}: not a known input format; names end in {known}, or say "
-            "which it is with --format"
-        )
-    return kinds
-
-
-def _format(name: str) -> InputFormat | None:
-    name = name.lower()
-    if name.endswith(PARQUET_SUFFIXES):
-        return "parquet"
-    return "csv" if name.endswith(CSV_SUFFIXES) else None
+def _may_be_text(options: RunOptions) -> bool:
+    """Whether what is said of text can be of use."""
+    if options.format is not None:
+        return format_called(options.format).is_packed
+    named = [format_of_name(name) for name in options.inputs]
+    return any(one is None or one.is_packed for one in named)
 
 
 # Prompts.

@@ -13,8 +13,6 @@ from sutro_stream.cli.declared import Declared, Needs, options_of
 from sutro_stream.cli.placing import PlacingOptions
 from sutro_stream.cli.pricing import PricingOptions
 
-_ESCAPES = {r"\n": "\n", r"\t": "\t"}
-
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(PlacingOptions, PricingOptions, AnsweringOptions, AskingOptions):
@@ -97,10 +95,3 @@ class RunOptions(PlacingOptions, PricingOptions, AnsweringOptions, AskingOptions
                 "--dry-run cannot show the prompts of a published Function: the "
                 "deployment makes them"
             )
-
-
-def unescaped(text: str) -> str:
-    r"""The text with `\n` and `\t` as the characters they stand for."""
-    for written, meant in _ESCAPES.items():
-        text = text.replace(written, meant)
-    return text

@@ -1,61 +1,27 @@
-"""Where rows come from and results go to: the options of files and of going on."""
+"""Where results go to: the options of the output and of going on."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import click
 
-from sutro_stream.cli.declared import AT_LEAST_ONE, FILE, Group, Needs, option
+from sutro_stream.cli.declared import FILE, Group, Needs, option
+from sutro_stream.cli.reading import ReadingOptions, names_in
 from sutro_stream.errors import ConfigurationError
 
-_INPUT, _OUTPUT, _GOING_ON = Group.INPUT, Group.OUTPUT, Group.GOING_ON
+_OUTPUT, _GOING_ON = Group.OUTPUT, Group.GOING_ON
 _TRYING = Group.TRYING_OUT
-
-InputFormat = Literal["csv", "parquet"]
-EmptyCell = Literal["null", "empty"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlacingOptions:
+class PlacingOptions(ReadingOptions):
     """Files, and what becomes of those that are there.
 
     The defaults stand for "not given".
     """
 
-    inputs: tuple[str, ...] = ()
-    format: InputFormat | None = option(
-        _INPUT,
-        "--format",
-        type=click.Choice(["csv", "parquet"]),
-        help="Format of the input, where its name does not tell.",
-    )
-    limit: int | None = option(
-        _INPUT,
-        "--limit",
-        type=AT_LEAST_ONE,
-        metavar="N",
-        help="Only the first N rows.",
-    )
-    delimiter: str | None = option(
-        _INPUT,
-        "--delimiter",
-        metavar="CHARACTER",
-        help=r"Between CSV cells.  [default: a comma; a tab in .tsv files]",
-    )
-    encoding: str | None = option(
-        _INPUT, "--encoding", help="Text encoding of CSV files.  [default: utf-8]"
-    )
-    empty: EmptyCell | None = option(
-        _INPUT,
-        "--empty",
-        type=click.Choice(["null", "empty"]),
-        help="What an empty CSV cell is: no value, or empty text.  [default: null]",
-    )
     output: Path | None = option(
         _OUTPUT,
         "--output",
@@ -143,21 +109,11 @@ class PlacingOptions:
     )
 
     @property
-    def csv_options(self) -> Mapping[str, str]:
-        """The options given that make sense for CSV only, by name."""
-        given = {
-            "delimiter": self.delimiter,
-            "encoding": self.encoding,
-            "empty": self.empty,
-        }
-        return {name: value for name, value in given.items() if value is not None}
-
-    @property
     def kept_columns(self) -> tuple[str, ...] | None:
         """Input columns for the output, `None` for all."""
         if self.columns is None:
             return None
-        return tuple(next(csv.reader([self.columns], skipinitialspace=True), ()))
+        return names_in(self.columns)
 
     @property
     def told_details(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ import base64
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -34,6 +35,15 @@ def json_values(column: pa.Array) -> list[Any]:
     values: list[Any] = column.to_pylist()
     objects = _with_objects(column.type)
     return values if objects is None else [objects(value) for value in values]
+
+
+def json_texts(column: pa.Array) -> pa.Array:
+    """The cells as JSON texts, null where there is none."""
+    texts = [
+        None if value is None else orjson.dumps(value).decode()
+        for value in json_values(column)
+    ]
+    return pa.array(texts, pa.large_string())
 
 
 def json_column(column: pa.Array) -> pa.Array:

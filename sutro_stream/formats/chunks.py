@@ -171,6 +171,35 @@ def plain(column: pa.Array) -> pa.Array:
     return column
 
 
+def sound_text(column: pa.Array) -> tuple[pa.Array, list[int]]:
+    """A column of text in which all bytes are text.
+
+    Args:
+        column: Of type string or large_string; its offsets are sound.
+
+    Returns:
+        The same column where it was so; else with U+FFFD for what is no UTF-8, and the
+        offsets of the values concerned.
+    """
+    if is_ascii(column):
+        return column, []
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        is_large = pa.types.is_large_string(column.type)
+        values = column.view(pa.large_binary() if is_large else pa.binary()).to_pylist()
+        texts: list[str | None] = []
+        broken: list[int] = []
+        for offset, value in enumerate(values):
+            try:
+                texts.append(None if value is None else value.decode())
+            except UnicodeDecodeError:
+                texts.append(value.decode(errors="replace"))
+                broken.append(offset)
+        return pa.array(texts, column.type), broken
+    return column, []
+
+
 def _plain_field(field: pa.Field) -> pa.Field:
     return field.with_type(plain_type(field.type))
 

@@ -8,29 +8,31 @@ Where records end is certain only after a look at every quote, which takes sever
 times as long as parsing. So the cut is guessed, and what is parsed tells whether it was
 right: a quoted cell that was cut is the last one, and ends with the line end in it. The
 block behind is guessed and parsed meanwhile, and dropped where the first one was wrong.
+
+A block with a record of too few or too many fields is looked at record by record.
 """
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from dataclasses import replace
 
 import pyarrow as pa
-import pyarrow.csv as pa_csv
+import pyarrow.compute as pc
 
 from sutro_stream.errors import SourceError
-from sutro_stream.formats.chunks import there_are
+from sutro_stream.formats.chunks import assemble, sound_text
+from sutro_stream.formats.csv_dialect import Dialect
 from sutro_stream.formats.csv_options import CsvOptions
-from sutro_stream.formats.csv_records import Grammar, count_lines, is_blank
-from sutro_stream.formats.text_stream import (
-    BrokenTextError,
-    ByteStream,
-    broken_text_reason,
-    open_text,
-)
-from sutro_stream.storage.files import LocalFile
+from sutro_stream.formats.csv_records import count_lines, is_blank
+from sutro_stream.formats.format import Told
+from sutro_stream.formats.text_stream import BrokenTextError, ByteStream, open_text
+from sutro_stream.storage.stored import StoredFile, file_error
+from sutro_stream.values.outcomes import ErrorKind, RowError
+from sutro_stream.values.rows import Refused, RowBatch
 
 # Each call of the parser waits for a thread of its own: with half of this, all takes a
 # fifth longer.
@@ -39,122 +41,110 @@ _START_BYTES = 64
 # Blocks that are parsed at the same time: more than there are cores, often, since each
 # call of the parser waits for a thread of its own now and then.
 _PARSERS = 3
-_MARK = b"\xef\xbb\xbf"
+# A guess that fails so often is made no more.
+_MOST_WRONG = 4
 _MIB = 1 << 20
-# The parser takes some kilobytes for each.
-_MOST_COLUMNS = 20_000
+_ESCAPED_QUOTE = re.compile(rb'\\"[^,;|\t\r\n"]')
+_LEAST_LINES = 2
+_LONG_CELLS_LOOKED_AT = 100
 
 
-@contextmanager
-def open_csv_text(
-    file: LocalFile, options: CsvOptions, *, first_row: int = 0
-) -> Iterator[CsvText]:
-    """One CSV file, open and at its start. Blocking.
-
-    Args:
-        file: What to open.
-        options: How it is written.
-        first_row: 0-based position of its first row in the whole input.
-
-    Raises:
-        SourceError: It cannot be opened, or is something else than text.
-    """
-    with open_text(file, options.encoding) as stream:
-        yield CsvText(file, options, stream, first_row=first_row)
-
-
-class CsvText:
+class CsvBlocks:
     """What is read and not parsed yet, and the place of that in the file."""
 
     def __init__(
         self,
-        file: LocalFile,
+        file: StoredFile,
         options: CsvOptions,
+        dialect: Dialect,
         stream: ByteStream,
         *,
+        told: Told,
         first_row: int,
     ) -> None:
-        suffixes = [suffix.lower() for suffix in file.path.suffixes[-2:]]
-        delimiter = options.delimiter or ("\t" if ".tsv" in suffixes else ",")
-        self._file = file
-        self._options = options
-        self._stream = stream
-        self._grammar = Grammar.of(delimiter, options.quote_char)
-        self._parse_options = pa_csv.ParseOptions(
-            delimiter=delimiter,
-            quote_char=options.quote_char or False,
-            newlines_in_values=True,
-        )
-        self._rest = b""
-        self._start = b""
-        self._ended = False
-        self._broken = False
-        self._guesses = [self._grammar.last_line, self._grammar.last_even_line]
-        self._fault_ahead: SourceError | None = None
-        self._passed_bytes = 0
-        self._row = first_row
-
-    def header(self) -> list[str]:
-        """Names of the columns: those given, or else the first line, now read.
-
-        Raises:
-            SourceError: There is no first line, or it is not text.
-        """
-        if self._options.column_names is not None:
-            return list(self._options.column_names)
-        while block := self._next_block(enough=1):
-            at = 0
-            for record in self._grammar.records(block):
-                at += len(record)
-                if not is_blank(record):
-                    names = self._names(record)
-                    self._rest = block[at:] + self._rest
-                    self._passed_bytes += at
-                    return names
-            self._passed_bytes += len(block)
-        reason = "the file is empty"
-        raise self._file.error(reason)
-
-    def batches(
-        self, names: Sequence[str], kept: Sequence[str]
-    ) -> Iterator[pa.RecordBatch]:
-        """All rows from here on.
+        """The text is read from its start on.
 
         Args:
-            names: The columns there are.
-            kept: Those wanted, in order.
+            file: For messages, and to count lines in.
+            options: What the user said of it.
+            dialect: What was found.
+            stream: Its text.
+            told: What its user should know.
+            first_row: Index of its first row in the whole input.
+        """
+        self._file, self._options, self._stream = file, options, stream
+        self._dialect, self._grammar = dialect, dialect.grammar
+        self._encoding, self._told = dialect.encoding, told
+        self._comment = (options.comment or "").encode()
+        # Those that are nothing need a name for the parser.
+        self._fields = [name or f"\0{at}" for at, name in enumerate(dialect.columns)]
+        self._kept: list[str] = []
+        self._rest = b""
+        self._ended = self._broken = self._is_certain_next = False
+        self._guesses = [dialect.grammar.last_line, dialect.grammar.last_even_line]
+        if dialect.grammar.escape or options.comment:
+            self._guesses = []
+        self._wrong = 0
+        self._fault_ahead: SourceError | None = None
+        self._passed_bytes, self._lines = dialect.start, dialect.lines
+        self._is_counting = False
+        self._row = first_row
+        self._looks_for_long = bool(dialect.grammar.quote)
+        self._looks_for_escapes = self._looks_for_long and not dialect.grammar.escape
+
+    def batches(self, kept: Sequence[str]) -> Iterator[RowBatch]:
+        """All rows, with these columns.
 
         Raises:
-            SourceError: A record does not end, is too long, does not have the
-                columns, or is not text.
+            SourceError: A record does not end or is too long, or the text cannot be
+                read on; behind the rows before it.
         """
+        self._kept = list(kept)
+        self._skip(self._dialect.start)
         guessed: deque[tuple[memoryview, Future[pa.RecordBatch | None]]] = deque()
         with ThreadPoolExecutor(_PARSERS) as parsers:
             while True:
                 while len(guessed) < _PARSERS and (guess := self._guess()):
-                    rows = parsers.submit(self._guessed_rows, guess, names, kept)
-                    guessed.append((guess, rows))
+                    parsing = parsers.submit(self._guessed_rows, guess)
+                    guessed.append((guess, parsing))
                 if guessed:
                     guess, parsing = guessed.popleft()
-                    size, batch = len(guess), parsing.result()
-                    if batch is None:
-                        behind = [guess for guess, _ in guessed]
+                    records = parsing.result()
+                    if records is None:
+                        self._take_back([guess, *(guess for guess, _ in guessed)])
                         guessed.clear()
-                        self._rest = b"".join([guess, *behind, self._rest])
-                        # It is not made again: the next one takes longer.
-                        del self._guesses[0]
                         continue
+                    block = bytes(guess)
+                    yield from self._checked(block, records, [])
                 else:
-                    size, batch = self._certain(names, kept)
-                    if not size:
+                    block = self._next_block()
+                    if not block:
                         return
-                if batch is not None:
-                    yield batch
-                    self._row += batch.num_rows
-                self._passed_bytes += size
+                    yield from self._certain(block)
+                self._passed_bytes += len(block)
+                if self._is_counting:
+                    self._lines += count_lines(block)
+
+    # Cutting.
+
+    def _skip(self, size: int) -> None:
+        while len(self._rest) < size and not self._ended:
+            self._read_on()
+        self._rest = self._rest[size:]
+
+    def _take_back(self, blocks: Sequence[memoryview]) -> None:
+        """Have one block parsed without a guess; a guess that often fails goes."""
+        self._rest = b"".join([*blocks, self._rest])
+        self._is_certain_next = True
+        self._wrong += 1
+        if self._wrong >= _MOST_WRONG and self._guesses:
+            del self._guesses[0]
+            self._wrong = 0
 
     def _guess(self) -> memoryview | None:
         """What are whole records if the guess is right; `None` to guess nothing now."""
+        if self._is_certain_next or not self._guesses:
+            return None
         is_over = self._ended or self._broken or self._fault_ahead is not None
         if len(self._rest) < _BLOCK_BYTES // 2 and not is_over:
             try:
@@ -162,79 +152,18 @@ class CsvText:
             except SourceError as error:
                 # What was read before comes out before: told when there is no more.
                 self._fault_ahead = error
-        end = self._guesses[0](self._rest) if self._guesses else 0
+        end = self._guesses[0](self._rest)
         # Of blank lines nothing comes that could tell.
         if not end or is_blank(self._rest[: min(end, _START_BYTES)]):
             return None
         block, self._rest = memoryview(self._rest)[:end], self._rest[end:]
         return block
 
-    def _guessed_rows(
-        self, block: memoryview, names: Sequence[str], kept: Sequence[str]
-    ) -> pa.RecordBatch | None:
-        """The rows of a guess, `None` where it was wrong."""
-        try:
-            batch = self._rows(block, names, [*kept, names[-1]])
-        except pa.ArrowInvalid:
-            return None
-        last = batch.column(names[-1])[-1].as_py()
-        if last is not None and last.endswith("\n"):
-            return None
-        return batch.select(list(kept))
-
-    def _certain(
-        self, names: Sequence[str], kept: Sequence[str]
-    ) -> tuple[int, pa.RecordBatch | None]:
-        """Bytes of some records and their rows; 0 at the end, no rows if all blank."""
-        block = self._next_block()
-        if not block or is_blank(block):
-            return len(block), None
-        return len(block), self._parse(block, names, kept)
-
-    def _names(self, record: bytes) -> list[str]:
-        count = self._grammar.fields(record)
-        if count > _MOST_COLUMNS:
-            raise self._error(f"line {self._line()}: more than {_MOST_COLUMNS} columns")
-        places = [str(place) for place in range(count)]
-        cells = self._parse(record, places, places).to_pylist()[0]
-        return [cells[place] or "" for place in places]
-
-    def _parse(
-        self, block: bytes, names: Sequence[str], kept: Sequence[str]
-    ) -> pa.RecordBatch:
-        # No columns at all would mean every column.
-        try:
-            batch = self._rows(block, names, kept or names[:1])
-        except pa.ArrowInvalid:
-            # Its message holds the row.
-            raise self._fault(block, names) from None
-        return batch.select(list(kept))
-
-    def _rows(
-        self, block: bytes | memoryview, names: Sequence[str], included: Sequence[str]
-    ) -> pa.RecordBatch:
-        # The parser drops a mark at the start of any text; here it is content.
-        text = b"\n" + block if block[: len(_MARK)] == _MARK else block
-        columns = list(dict.fromkeys(included))
-        table = pa_csv.read_csv(
-            pa.BufferReader(text),
-            pa_csv.ReadOptions(
-                use_threads=False,
-                block_size=len(text) + 1,
-                column_names=list(names),
-            ),
-            self._parse_options,
-            pa_csv.ConvertOptions(
-                column_types=dict.fromkeys(columns, pa.string()),
-                include_columns=columns,
-                null_values=[""],
-                strings_can_be_null=self._options.empty == "null",
-            ),
-        )
-        return table.combine_chunks().to_batches()[0]
-
-    def _next_block(self, enough: int | None = None) -> bytes:
-        """Whole records, as many as there are or are enough; `b""` at the end."""
+    def _next_block(self) -> bytes:
+        """Whole records, as many as there are; `b""` at the end."""
+        self._is_certain_next = False
+        longest = self._options.max_row_bytes
+        enough = min(longest, _BLOCK_BYTES)
         while not (end := self._grammar.complete(self._rest, enough)):
             if self._ended:
                 if self._rest and self._grammar.first(self._rest) is None:
@@ -242,23 +171,27 @@ class CsvText:
                     raise self._error(f"{reason} in line {self._line()}")
                 end = len(self._rest)
                 break
-            if len(self._rest) > self._options.max_row_bytes:
-                raise self._error(
-                    f"the row that begins in line {self._line()} is longer than "
-                    f"{self._options.max_row_bytes / _MIB:.3g} MiB (max_row_bytes); "
-                    "is a quote left open?"
-                )
+            if len(self._rest) > longest:
+                raise self._too_long()
             self._read_on()
+        if end > longest and len(self._grammar.first(self._rest) or b"") > longest:
+            raise self._too_long()
         block, self._rest = self._rest[:end], self._rest[end:]
         return block
+
+    def _too_long(self) -> SourceError:
+        return self._error(
+            f"the row that begins in line {self._line()} is longer than "
+            f"{self._options.max_row_bytes / _MIB:.3g} MiB (max_row_bytes); "
+            "is a quote left open?"
+        )
 
     def _read_on(self) -> None:
         if self._fault_ahead is not None:
             raise self._fault_ahead
         if self._broken:
             line = self._line() + count_lines(self._rest)
-            reason = broken_text_reason(self._options.encoding, self._start)
-            raise self._error(f"line {line}: {reason}")
+            raise self._error(f"line {line}: {self._broken_text()}")
         # As much again as there is: a long record is searched in linear time.
         size = max(_BLOCK_BYTES, len(self._rest))
         try:
@@ -267,31 +200,179 @@ class CsvText:
             data, self._broken = broken.good, True
         else:
             self._ended = not data
-        self._start = self._start or data[:2]
         self._rest += data
 
-    def _fault(self, block: bytes, names: Sequence[str]) -> SourceError:
-        fault = self._grammar.fault(block, fields=len(names))
-        if fault is None:
-            return self._error(f"cannot be parsed as CSV after line {self._line()}")
-        line = self._line() + fault.lines
-        if fault.fields is None:
-            reason = broken_text_reason(self._options.encoding, self._start)
-        else:
-            reason = (
-                f"{fault.fields} columns where {len(names)} are expected "
-                f"({there_are(names)})"
+    # Parsing.
+
+    def _parse(self, block: bytes | memoryview, *more: str) -> pa.RecordBatch:
+        # No columns at all would mean every column.
+        wanted = [*self._kept, *more] or self._fields[:1]
+        is_null = self._options.empty == "null"
+        return self._grammar.read(block, self._fields, wanted, empty_is_null=is_null)
+
+    def _guessed_rows(self, block: memoryview) -> pa.RecordBatch | None:
+        """The rows of a guess, `None` where it was wrong, or a row is."""
+        try:
+            records = self._parse(block, self._fields[-1])
+        except pa.ArrowInvalid:
+            return None
+        last = records.column(self._fields[-1])[-1]
+        if last.is_valid and last.as_buffer().to_pybytes().endswith(b"\n"):
+            return None
+        return records
+
+    def _certain(self, block: bytes) -> Iterator[RowBatch]:
+        """The rows of whole records."""
+        if is_blank(block):
+            return
+        if not self._comment:
+            try:
+                records = self._parse(block)
+            except pa.ArrowInvalid:
+                # Its message holds the row.
+                pass
+            else:
+                yield from self._checked(block, records, [])
+                return
+        yield from self._one_by_one(block)
+
+    def _one_by_one(self, block: bytes) -> Iterator[RowBatch]:
+        """The same where a record is not as it should be."""
+        good: list[bytes] = []
+        places: list[int | None] = []
+        refused: list[Refused] = []
+        expected = len(self._fields)
+        for line, record in self._rows(block):
+            fields = self._grammar.fields(record)
+            if fields == expected:
+                places.append(len(good))
+                good.append(record if record[-1:] in b"\r\n" else record + b"\n")
+                continue
+            columns = "1 column" if fields == 1 else f"{fields} columns"
+            reason = f"line {line}: {columns} where {expected} are expected"
+            refused.append((len(places), self._refusal(reason)))
+            places.append(None)
+        if not places:
+            return
+        # Of nothing the parser makes nothing.
+        text = b"".join(good) or self._grammar.delimiter * (expected - 1) + b'""\n'
+        records = self._parse(text)
+        if records.num_rows != max(len(good), 1):
+            raise self._error(f"cannot be parsed as CSV after line {self._line()}")
+        records = records.take(pa.array(places, pa.int64()))
+        yield from self._checked(block, records, refused)
+
+    def _rows(self, block: bytes) -> Iterator[tuple[int, bytes]]:
+        """The records that are rows, and the line that each begins in."""
+        line = self._line()
+        for record in self._grammar.records(block):
+            if not (
+                is_blank(record) or (self._comment and record.startswith(self._comment))
+            ):
+                yield line, record
+            line += count_lines(record)
+
+    def _checked(
+        self, block: bytes, records: pa.RecordBatch, refused: list[Refused]
+    ) -> Iterator[RowBatch]:
+        """The rows, with text in all cells."""
+        columns: list[pa.Array] = []
+        broken: list[tuple[int, str]] = []
+        for name in self._kept:
+            column, offsets = sound_text(records.column(name))
+            columns.append(column)
+            broken += [(offset, name) for offset in offsets]
+        self._look_closer(block, records.num_rows, columns)
+        schema = pa.schema([(name, pa.string()) for name in self._kept])
+        rows = RowBatch(
+            records=assemble(columns, schema, rows=records.num_rows),
+            first_index=self._row,
+            refused=tuple(refused),
+        )
+        if broken and self._options.encoding_errors == "replace":
+            self._told.replaced += len(broken)
+        elif broken:
+            errors = [self._broken_cell(*cell) for cell in self._places(block, broken)]
+            if self._options.encoding_errors == "stop":
+                first = min(offset for offset, _ in broken)
+                if first:
+                    yield rows.slice(0, first)
+                at = [offset for offset, _ in broken].index(first)
+                raise SourceError(
+                    errors[at].message,
+                    path=self._file.label,
+                    row_index=self._row + first,
+                )
+            found = zip((offset for offset, _ in broken), errors, strict=True)
+            rows = replace(rows, refused=(*refused, *found))
+        self._row += len(rows)
+        yield rows
+
+    # Telling.
+
+    def _places(
+        self, block: bytes, cells: Sequence[tuple[int, str]]
+    ) -> list[tuple[int, str]]:
+        """The lines of cells, in place of the offsets of their rows."""
+        lines = [line for line, _ in self._rows(block)]
+        return [(lines[offset], name) for offset, name in cells]
+
+    def _broken_cell(self, line: int, name: str) -> RowError:
+        self._told(
+            f"{self._file.label}: {self._broken_text()}; or --encoding-errors replace"
+        )
+        reason = f"line {line}, column {name!r}: not {self._encoding} text"
+        return self._refusal(reason, name)
+
+    def _broken_text(self) -> str:
+        return (
+            f"not all of it is {self._encoding} text; pass the encoding that the file "
+            "has (--encoding cp1252, ...)"
+        )
+
+    def _refusal(self, reason: str, field: str | None = None) -> RowError:
+        message = f"{self._file.label}: {reason}"
+        return RowError(kind=ErrorKind.BAD_ROW, message=message, field=field)
+
+    def _look_closer(
+        self, block: bytes, rows: int, columns: Sequence[pa.Array]
+    ) -> None:
+        """Tell what makes other cells of a file than somebody meant, most likely."""
+        label = self._file.label
+        if self._looks_for_escapes and _has_escaped_quote(block):
+            self._looks_for_escapes = False
+            self._told(
+                f"{label}: quotes behind a backslash were read as they stand; if they "
+                r"are escaped, read it with --escape-char '\'"
             )
-        return self._error(f"line {line}: {reason}", rows=fault.records)
+        if not self._looks_for_long or block.count(b"\n") < rows + _LEAST_LINES:
+            return
+        for column in columns:
+            offset = _row_like(column, self._grammar.delimiter.decode(), self._fields)
+            if offset is not None:
+                self._looks_for_long = False
+                ((line, _),) = self._places(block, [(offset, "")])
+                self._told(
+                    f"{label}: line {line}: a cell in quotes goes on over lines that "
+                    "look like rows; is its quote closed too late?"
+                )
+                return
 
     def _line(self) -> int:
-        """The line that what is left begins in, counted from 1.
+        """The line that what is not passed yet begins in, counted from 1.
 
-        The file is read again: nobody else asks for what would take a third of the
-        time that parsing does.
+        What was passed is read again, once: counting all along would take time in
+        files where nobody asks.
         """
-        line, left, ended_with_cr = 1, self._passed_bytes, False
-        with open_text(self._file, self._options.encoding) as stream:
+        if not self._is_counting:
+            self._is_counting = True
+            self._lines = self._counted()
+        return self._lines + 1
+
+    def _counted(self) -> int:
+        lines, left, ended_with_cr = 0, self._passed_bytes, False
+        replacing = self._options.encoding_errors == "replace"
+        with open_text(self._file, self._encoding, replacing=replacing) as stream:
             while left > 0:
                 try:
                     data = stream.read(_BLOCK_BYTES)
@@ -301,9 +382,28 @@ class CsvText:
                     break
                 data = data[:left]
                 left -= len(data)
-                line += count_lines(data) - (ended_with_cr and data.startswith(b"\n"))
+                lines += count_lines(data) - (ended_with_cr and data.startswith(b"\n"))
                 ended_with_cr = data.endswith(b"\r")
-        return line
+        return lines
 
-    def _error(self, reason: str, *, rows: int = 0) -> SourceError:
-        return self._file.error(reason, row_index=self._row + rows)
+    def _error(self, reason: str) -> SourceError:
+        return file_error(self._file, reason, row_index=self._row)
+
+
+def _has_escaped_quote(block: bytes) -> bool:
+    # The search for two bytes takes a tenth of that for a pattern.
+    return b'\\"' in block and _ESCAPED_QUOTE.search(block) is not None
+
+
+def _row_like(column: pa.Array, delimiter: str, fields: Sequence[str]) -> int | None:
+    """The first cell of several lines, each of which could be a row of its own."""
+    inner = len(fields) - 1
+    lines = pc.count_substring(column, "\n")
+    if not inner or (pc.max(lines).as_py() or 0) < _LEAST_LINES:
+        return None
+    offsets = pc.indices_nonzero(pc.greater_equal(lines, _LEAST_LINES)).to_pylist()
+    for offset in offsets[:_LONG_CELLS_LOOKED_AT]:
+        _, *others = column[offset].as_py().split("\n")
+        if all(line.count(delimiter) == inner for line in others):
+            return int(offset)
+    return None

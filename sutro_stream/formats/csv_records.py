@@ -8,27 +8,17 @@ character. Lines end with LF, CR LF or CR.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+_MARK = b"\xef\xbb\xbf"
 _STEP_BYTES = 64 << 10
 _LINES_TRIED = 1000
 _QUOTED = rb"QUOTE[^QUOTE]*+(?:QUOTEQUOTE[^QUOTE]*+)*+QUOTE"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """The first record of some text that is not as it should be.
-
-    Attributes:
-        lines: Line ends before it.
-        records: Records before it.
-        fields: Fields it has, `None` when its text is not UTF-8.
-    """
-
-    lines: int
-    records: int
-    fields: int | None
+_ESCAPED = rb"QUOTE(?:[^QUOTEESCAPE]++|ESCAPE(?s:.)|QUOTEQUOTE)*+QUOTE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,37 +31,56 @@ class Grammar:
 
     delimiter: bytes
     quote: bytes
+    escape: bytes
     _records: re.Pattern[bytes]
     _record: re.Pattern[bytes]
     _quoted: re.Pattern[bytes] | None
 
     @classmethod
-    def of(cls, delimiter: str, quote_char: str | None) -> Grammar:
+    def of(
+        cls, delimiter: str, quote_char: str | None, escape_char: str | None = None
+    ) -> Grammar:
         """Compile the patterns for ASCII characters."""
         separator = delimiter.encode()
-        # Not after CR at the end of what is there: LF may follow.
-        end = rb"(?:\r?\n|\r(?=[^\n]))"
-        if quote_char is None:
+        quote = (quote_char or "").encode()
+        escape = (escape_char or "").encode()
+        parts = {
+            b"QUOTED": _QUOTED if escape_char is None else _ESCAPED,
+            b"QUOTE": re.escape(quote),
+            b"ESCAPE": re.escape(escape),
+            b"SEPARATOR": re.escape(separator),
+            b"EDGE": re.escape(separator) + rb"\r\n",
+            # Not after CR at the end of what is there: LF may follow.
+            b"END": rb"(?:\r?\n|\r(?=[^\n]))",
+        }
+        if not quote and escape_char is None:
             return cls(
                 separator,
                 b"",
-                re.compile(rb"(?s:.*)" + end),
+                b"",
+                re.compile(_filled(rb"(?s:.*)END", parts)),
                 re.compile(rb"[^\r\n]*+(?:\r?\n|\r|\Z)"),
                 None,
             )
-        parts = {
-            b"QUOTE": re.escape(quote_char.encode()),
-            b"EDGE": re.escape(separator) + rb"\r\n",
-            b"END": end,
-        }
-        quoted = rb"(?<![^EDGE])" + _QUOTED
-        more = rb"(?:" + re.escape(separator) + _QUOTED + rb")*+"
-        content = rb"(?:" + quoted + more + rb"|[^QUOTE\r\n]++|(?<=[^EDGE])QUOTE)"
-        # Records without quotes are skipped in one go.
-        many = rb"(?:[^QUOTE]*END|" + content + rb"++END)*+"
+        plain = rb"[^QUOTE\r\n]++" if escape_char is None else rb"[^QUOTEESCAPE\r\n]++"
+        choices = [plain]
+        quoted = rb""
+        if quote:
+            quoted = rb"(?<![^EDGE])QUOTED"
+            choices.insert(0, quoted + rb"(?:SEPARATORQUOTED)*+")
+            choices.append(rb"(?<=[^EDGE])QUOTE")
+        if escape_char is not None:
+            choices.append(rb"ESCAPE(?s:.)")
+            quoted = quoted + rb"|ESCAPE(?s:.)" if quoted else rb"ESCAPE(?s:.)"
+        content = rb"(?:" + rb"|".join(choices) + rb")"
+        many = rb"(?:" + content + rb"*+END)*+"
+        if escape_char is None:
+            # Records without quotes are skipped in one go.
+            many = rb"(?:[^QUOTE]*END|" + content + rb"++END)*+"
         return cls(
             separator,
-            quote_char.encode(),
+            quote,
+            escape,
             re.compile(_filled(many, parts)),
             re.compile(_filled(content + rb"*+(?:\r?\n|\r|\Z)", parts)),
             re.compile(_filled(quoted, parts)),
@@ -137,26 +146,55 @@ class Grammar:
             yield match.group()
             at = match.end()
 
+    def read(
+        self,
+        text: bytes | memoryview,
+        names: Sequence[str],
+        included: Sequence[str] | None = None,
+        *,
+        empty_is_null: bool = True,
+    ) -> pa.RecordBatch:
+        """Whole records, parsed; cells that are no UTF-8 are passed on.
+
+        Args:
+            text: Not only blank lines.
+            names: Of all fields, each once.
+            included: Those wanted, `None` for all; at least one.
+            empty_is_null: What an empty cell is.
+
+        Raises:
+            ArrowInvalid: A record has another number of fields.
+        """
+        # The parser drops a mark at the start of any text; here it is content.
+        marked = b"\n" + text if text[: len(_MARK)] == _MARK else text
+        columns = list(dict.fromkeys(names if included is None else included))
+        table = pa_csv.read_csv(
+            pa.BufferReader(marked),
+            pa_csv.ReadOptions(
+                use_threads=False,
+                block_size=len(marked) + 1,
+                column_names=list(names),
+            ),
+            pa_csv.ParseOptions(
+                delimiter=self.delimiter.decode(),
+                quote_char=self.quote.decode() or False,
+                escape_char=self.escape.decode() or False,
+                newlines_in_values=True,
+            ),
+            pa_csv.ConvertOptions(
+                column_types=dict.fromkeys(columns, pa.string()),
+                include_columns=columns,
+                null_values=[""],
+                strings_can_be_null=empty_is_null,
+                check_utf8=False,
+            ),
+        )
+        return table.combine_chunks().to_batches()[0]
+
     def fields(self, record: bytes) -> int:
         """Number of fields of one record."""
         bare = self._quoted.sub(b"", record) if self._quoted else record
         return bare.count(self.delimiter) + 1
-
-    def fault(self, text: bytes, *, fields: int) -> Fault | None:
-        """The first record without `fields` fields or not UTF-8, if there is one."""
-        lines = records = 0
-        for record in self.records(text):
-            if not is_blank(record):
-                try:
-                    record.decode()
-                except UnicodeDecodeError as error:
-                    lines += count_lines(record[: error.start])
-                    return Fault(lines=lines, records=records, fields=None)
-                if (actual := self.fields(record)) != fields:
-                    return Fault(lines=lines, records=records, fields=actual)
-                records += 1
-            lines += count_lines(record)
-        return None
 
 
 def _filled(pattern: bytes, parts: dict[bytes, bytes]) -> bytes:

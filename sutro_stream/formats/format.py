@@ -32,12 +32,24 @@ class Told:
         self.notes[note] = None
 
 
+NO_COLUMNS = pa.schema([])
+"""The hidden ones of most files."""
+
+
 class TableFile(Protocol):
     """A file that was looked at, and holds rows; nothing is open."""
 
     @property
     def schema(self) -> pa.Schema:
         """All columns, each name once, nullable and of plain types."""
+
+    @property
+    def hidden(self) -> pa.Schema:
+        """Columns that are read when they are named, and not with all others."""
+
+    @property
+    def ambiguous(self) -> frozenset[str]:
+        """Names that more than one column had, before they were made different."""
 
     @property
     def row_count(self) -> int | None:

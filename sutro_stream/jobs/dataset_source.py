@@ -9,7 +9,8 @@ from functools import partial
 
 from sutro_stream.errors import SourceError
 from sutro_stream.formats.chunks import CHUNK_ROWS
-from sutro_stream.sources.parquet import plan_parquet
+from sutro_stream.formats.format import Told
+from sutro_stream.sources.files import FileSource
 from sutro_stream.sources.source import Reader
 from sutro_stream.sources.threaded import ReadPlan, open_threaded
 from sutro_stream.storage.files import LocalFile
@@ -43,6 +44,5 @@ class DatasetSource:
     def _prepare(self, asked: frozenset[str] | None) -> ReadPlan:
         if not self.files:
             raise SourceError(f"{self.name}: the dataset has no files", path=self.name)
-        return plan_parquet(
-            self.files, declared=None, asked=asked, chunk_rows=CHUNK_ROWS
-        )
+        source = FileSource(paths=(), format="parquet")
+        return source.plan(self.files, asked, Told())

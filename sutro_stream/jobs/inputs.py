@@ -21,7 +21,7 @@ from sutro_stream.rendering.columns import Prompts
 from sutro_stream.rendering.function import Render
 from sutro_stream.rendering.mixed import RenderMixed
 from sutro_stream.rendering.newlines import FlattenNewlines
-from sutro_stream.sources.parquet import ParquetSource
+from sutro_stream.sources.files import FileSource
 from sutro_stream.sources.source import Source
 from sutro_stream.sources.url import UrlSource
 from sutro_stream.storage.download import download
@@ -48,7 +48,7 @@ async def open_source(
     """
     reference = spec.input.reference
     if spec.input.kind is InputKind.ROWS:
-        return ParquetSource(paths=[files.rows])
+        return FileSource(paths=[files.rows], format="parquet")
     if reference is None:
         raise ConfigurationError("the job's input is not known any more")
     if spec.input.kind is InputKind.DATASET:

@@ -50,7 +50,8 @@ class OutputFile:
     Concurrency: one task.
     """
 
-    def __init__(self, writer: Writer, layout: Layout, meter: Meter) -> None:
+    def __init__(self, writer: Writer, layout: Layout, meter: Meter | None) -> None:
+        """Args: `meter` counts the rows where nothing is asked; `None` elsewhere."""
         self._writer = writer
         self._layout = layout
         self._meter = meter
@@ -62,8 +63,7 @@ class OutputFile:
         """Take a batch; writes when enough rows have come together."""
         self._pending.append(batch)
         self._pending_rows += len(batch)
-        if isinstance(batch, PromptBatch | RowBatch):
-            # Where nothing is asked, this is what becomes of a row.
+        if self._meter is not None and isinstance(batch, PromptBatch | RowBatch):
             refused = batch.errors() if isinstance(batch, RowBatch) else batch.refused
             self._meter.failures.update(error.kind for error in refused.values())
             self._meter.answered += len(batch) - len(refused)
@@ -268,9 +268,9 @@ async def _stream(
     on_progress: OnProgress,
 ) -> int:
     """Write what comes out of the last stage as it comes; the number of rows."""
-    output = OutputFile(
-        writer, run.shape.layout(sink.columns, _details(sink)), run.meter
-    )
+    layout = run.shape.layout(sink.columns, _details(sink))
+    # Where nothing is asked, what is written is what becomes of a row.
+    output = OutputFile(writer, layout, None if ledgers else run.meter)
     async with (
         _failures_file(run, failures_to) as failures,
         run.start(on_progress, recordings=recordings(ledgers)) as results,

@@ -12,12 +12,12 @@ import pyarrow as pa
 from sutro_stream.errors import ConfigurationError
 from sutro_stream.formats.csv_options import CsvOptions
 from sutro_stream.pipeline.pipeline import Pipeline
+from sutro_stream.pipeline.sifting import OnBadRow
 from sutro_stream.sinks.csv import CsvSink
 from sutro_stream.sinks.jsonl import JsonlSink
 from sutro_stream.sinks.parquet import ParquetSink
-from sutro_stream.sources.csv import CsvSource
+from sutro_stream.sources.files import FileSource
 from sutro_stream.sources.memory import RowsSource
-from sutro_stream.sources.parquet import ParquetSource
 from sutro_stream.sources.url import DOWNLOAD_TIMEOUT_S, MAX_DOWNLOAD_BYTES, UrlSource
 from sutro_stream.values.details import Detail
 from sutro_stream.values.rows import Row
@@ -25,17 +25,50 @@ from sutro_stream.values.rows import Row
 PathOrPaths: TypeAlias = str | PathLike[str] | Sequence[str | PathLike[str]]
 
 
-def read_parquet(
-    paths: PathOrPaths, *, columns: Sequence[str] | None = None
+def read(
+    paths: PathOrPaths,
+    *,
+    format: str | None = None,  # noqa: A002 - the field's word
+    columns: Sequence[str] | None = None,
+    csv: CsvOptions | None = None,
+    union: bool = False,
+    source_column: str | None = None,
+    on_bad_row: OnBadRow = "refuse",
 ) -> Pipeline[Row]:
-    """Rows of Parquet files, read in chunks of bounded size.
+    """Rows of files of any format.
 
     Args:
         paths: A file, a list of files, a glob pattern or a folder; the files of a
-            pattern or folder are read in the order of their names.
+            pattern or folder are read to its depth, in the order of their names.
+            Folders called `key=value` add a column.
+        format: "parquet", "csv", ...; `None` finds it out from name and content.
         columns: Columns to read, `None` for all.
+        csv: How text is written, `None` for the usual way.
+        union: Whether the files may have different columns: what one lacks is null.
+        source_column: Name of a column with the name of each row's file, `None` for
+            no such column.
+        on_bad_row: What becomes of a row that cannot be read: "refuse" keeps its
+            place, with an error of kind `bad_row`; "skip" leaves it out; "stop" ends
+            the run.
     """
-    return Pipeline(ParquetSource(paths=paths, columns=listed(columns)))
+    return Pipeline(
+        FileSource(
+            paths=paths,
+            format=format,
+            options=csv or CsvOptions(),
+            columns=listed(columns),
+            union=union,
+            source_column=source_column,
+            on_bad_row=on_bad_row,
+        )
+    )
+
+
+def read_parquet(
+    paths: PathOrPaths, *, columns: Sequence[str] | None = None
+) -> Pipeline[Row]:
+    """Rows of Parquet files; see `read`."""
+    return read(paths, format="parquet", columns=columns)
 
 
 def read_csv(
@@ -48,14 +81,13 @@ def read_csv(
     column_names: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
 ) -> Pipeline[Row]:
-    """Rows of CSV files, every cell as the text in the file.
+    """Rows of CSV files, every cell as the text in the file; see `read`.
 
-    Compressed files (`.csv.gz`, `.csv.zst`) are read as they are.
+    Compressed files (`.csv.gz`, `.csv.zst`, ...) are read as they are.
 
     Args:
-        paths: As for `read_parquet`.
-        delimiter: One character; `None` is a tab for `.tsv` files, a comma for
-            all others.
+        paths: As for `read`.
+        delimiter: One character; `None` finds it, see `CsvOptions`.
         encoding: Name of a Python text encoding.
         empty: Whether an empty cell is null or empty text.
         quote_char: Encloses cells with delimiters or line ends; `None` for none.
@@ -69,7 +101,7 @@ def read_csv(
         quote_char=quote_char,
         column_names=listed(column_names),
     )
-    return Pipeline(CsvSource(paths=paths, columns=listed(columns), options=options))
+    return read(paths, format="csv", csv=options, columns=columns)
 
 
 def read_url(

@@ -18,7 +18,6 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import IO
 
-import orjson
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
@@ -26,7 +25,7 @@ from sutro_stream.formats.cells import (
     check_types,
     is_nested,
     json_column,
-    json_values,
+    json_texts,
 )
 from sutro_stream.sinks.files import staged
 from sutro_stream.sinks.sink import Writer
@@ -84,11 +83,7 @@ def _plain(column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(kind):
         return _plain(column.dictionary_decode())
     if is_nested(kind):
-        texts = [
-            None if value is None else orjson.dumps(value).decode()
-            for value in json_values(column)
-        ]
-        return pa.array(texts, pa.large_string())
+        return json_texts(column)
     cells = json_column(column)
     if pa.types.is_string_view(cells.type):
         return cells.cast(pa.large_string())

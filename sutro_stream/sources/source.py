@@ -14,7 +14,7 @@ class Reader(Protocol):
     """An opened source.
 
     One with an attribute `told`, see `formats.format.Told`, has what its user should
-    know of the input.
+    know of the input; one with `ambiguous` has names that more than one column had.
 
     Concurrency: one task reads.
     """

@@ -30,6 +30,7 @@ class ReadPlan:
         files: What is read, in order; none for rows from memory.
         reading: Everything that changes what rows the files hold.
         told: What their user should know; grows while they are read.
+        ambiguous: Names that more than one column had, before they were made different.
     """
 
     schema: pa.Schema
@@ -38,6 +39,7 @@ class ReadPlan:
     files: Sequence[StoredFile] = ()
     reading: str = ""
     told: Told = field(default_factory=Told)
+    ambiguous: frozenset[str] = frozenset()
 
 
 class ThreadedReader:
@@ -62,6 +64,11 @@ class ThreadedReader:
     def told(self) -> Told:
         """See `Reader`."""
         return self._plan.told
+
+    @property
+    def ambiguous(self) -> frozenset[str]:
+        """See `Reader`."""
+        return self._plan.ambiguous
 
     @property
     def row_count(self) -> int | None:

@@ -13,7 +13,6 @@ from contextlib import (
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from anyio import CancelScope, to_thread
 from yarl import URL
@@ -22,8 +21,8 @@ from sutro_stream.errors import ConfigurationError, SourceError
 from sutro_stream.flow.retry import RetryPolicy
 from sutro_stream.formats.chunks import CHUNK_ROWS, check_chunk_rows
 from sutro_stream.formats.csv_options import CsvOptions
-from sutro_stream.sources.csv import plan_csv
-from sutro_stream.sources.parquet import plan_parquet
+from sutro_stream.formats.format import Told
+from sutro_stream.sources.files import FileSource
 from sutro_stream.sources.source import Reader
 from sutro_stream.sources.threaded import ReadPlan, open_threaded
 from sutro_stream.storage.download import download
@@ -65,7 +64,7 @@ class UrlSource:
     """
 
     url: str
-    format: Literal["csv", "parquet"] | None = None
+    format: str | None = None
     options: CsvOptions = field(default_factory=CsvOptions)
     columns: Sequence[str] | None = None
     chunk_rows: int = CHUNK_ROWS
@@ -138,14 +137,13 @@ class UrlSource:
         return _temporary_folder(self.name)
 
     def _prepare(self, file: LocalFile, asked: frozenset[str] | None) -> ReadPlan:
-        if file.path.suffix == ".parquet":
-            return plan_parquet(
-                [file],
-                declared=self.columns,
-                asked=asked,
-                chunk_rows=self.chunk_rows,
-            )
-        return plan_csv([file], self.options, declared=self.columns, asked=asked)
+        source = FileSource(
+            paths=[file.path],
+            options=self.options,
+            columns=self.columns,
+            chunk_rows=self.chunk_rows,
+        )
+        return source.plan([file], asked, Told())
 
 
 @asynccontextmanager

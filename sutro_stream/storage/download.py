@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import aiofiles
@@ -58,7 +58,7 @@ class RemoteFile(Protocol):
         """The address as it may be shown."""
 
     @property
-    def format(self) -> Literal["csv", "parquet"] | None:
+    def format(self) -> str | None:
         """What the file is, `None` to find out."""
 
     @property

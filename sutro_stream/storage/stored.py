@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import BinaryIO, Protocol
 
 from sutro_stream.errors import SourceError, SourceNotFoundError
@@ -21,6 +21,7 @@ class StoredFile(Protocol):
     Attributes:
         label: How messages call it: a path, or an address without secrets.
         name: Its last part, whose suffixes tell the format.
+        partition: Columns that the names of its folders give all of its rows.
     """
 
     @property
@@ -28,6 +29,9 @@ class StoredFile(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def partition(self) -> Mapping[str, str | None]: ...
 
     def open(self) -> BinaryIO:
         """Its bytes, at their start; can be sought.

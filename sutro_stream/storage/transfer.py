@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from http import HTTPStatus
 from pathlib import PurePosixPath
-from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from sutro_stream.errors import ProtocolError, ServiceError
@@ -133,9 +132,7 @@ class Offer:
     content_type: str
 
 
-def file_suffix(
-    offer: Offer, start: bytes, *, declared: Literal["csv", "parquet"] | None
-) -> str | None:
+def file_suffix(offer: Offer, start: bytes, *, declared: str | None) -> str | None:
     """What the file is, as `.csv`, `.tsv` or `.parquet`; `None` when nothing tells.
 
     Its names come first, then its content, then its content type.

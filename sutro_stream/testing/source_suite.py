@@ -47,6 +47,18 @@ async def read_rows(
         return [row for chunk in await read_chunks(reader) for row in chunk.to_pylist()]
 
 
+async def read_refused(source: Source) -> list[tuple[int, str]]:
+    """Index and reason of each refused row, and of each bad cell."""
+    found: list[tuple[int, str]] = []
+    async with source.open(None) as reader:
+        while (batch := await reader.read()) is not None:
+            found += [
+                (batch.first_index + offset, error.message)
+                for offset, error in batch.refused
+            ]
+    return found
+
+
 def open_files() -> set[str]:
     """Files this process has open.
 

@@ -343,7 +343,7 @@ async def test_csv_options_for_parquet(run: Run, folder: Path) -> None:
         *("--column", "text", "--delimiter", ";", "-o", folder / "out.csv"),
     )
     assert code == 2
-    assert "--delimiter is for CSV" in message(err)
+    assert "--delimiter is for text, which the input is not" in message(err)
 
 
 async def test_a_sampling_parameter_the_endpoint_does_not_know(

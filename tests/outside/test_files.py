@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from aiohttp import web
 
-from sutro_stream.sources.parquet import ParquetSource
+from sutro_stream.sources.files import FileSource
 
 GROWTH_BYTES = 400 << 20
 ENDS_S = 40.0
@@ -204,7 +204,7 @@ async def test_a_value_that_stands_in_every_row_is_read_a_few_rows_at_a_time(
     path = tmp_path / "repeated.parquet"
     path.write_bytes(repeated("a" * (8 << 20), 100_000))
     assert path.stat().st_size < 10_000
-    async with ParquetSource(paths=[path]).open(None) as reader:
+    async with FileSource(paths=[path]).open(None) as reader:
         rows = 0
         while rows < 150:
             records = await reader.read()

@@ -12,7 +12,7 @@ import pytest
 
 from sutro_stream.errors import SourceError
 from sutro_stream.formats.parquet_pages import PagesError, pages
-from sutro_stream.sources.parquet import ParquetSource
+from sutro_stream.sources.files import FileSource
 
 MIB = 1 << 20
 BATCH_BYTES = 64 * MIB
@@ -28,7 +28,7 @@ def written(path: Path, column: pa.Array, **options: Any) -> Path:
 async def sizes(path: Path) -> list[tuple[int, int]]:
     """Rows and bytes of each batch that is read."""
     found = []
-    async with ParquetSource(paths=[path]).open(None) as reader:
+    async with FileSource(paths=[path]).open(None) as reader:
         while (records := await reader.read()) is not None:
             found.append((len(records), records.records.nbytes))
     return found
@@ -74,7 +74,7 @@ async def test_a_column_that_is_not_read_may_be_one(tmp_path: Path) -> None:
     table = pa.table({"small": ["x"] * 2001, "large": one_large(100 * MIB)})
     path = tmp_path / "two.parquet"
     pq.write_table(table, path, compression="zstd", use_dictionary=False)
-    async with ParquetSource(paths=[path], columns=["small"]).open(None) as reader:
+    async with FileSource(paths=[path], columns=["small"]).open(None) as reader:
         records = await reader.read()
         assert records is not None
         assert len(records) == 2001

@@ -14,7 +14,7 @@ import pytest
 
 from sutro_stream.errors import SourceError
 from sutro_stream.formats.parquet_runs import run_batches
-from sutro_stream.sources.parquet import ParquetSource
+from sutro_stream.sources.files import FileSource
 from sutro_stream.storage.files import find_files
 
 RUN_ROWS = 65_536
@@ -32,7 +32,7 @@ def numbered(path: Path, *, rows: int, group_rows: int, width: int = 20) -> Path
 async def places(path: Path) -> list[int]:
     """Of all rows, as they come."""
     found: list[int] = []
-    async with ParquetSource(paths=[path]).open(None) as reader:
+    async with FileSource(paths=[path]).open(None) as reader:
         while (records := await reader.read()) is not None:
             found += records.records.column("at").to_pylist()
     return found
@@ -58,7 +58,7 @@ async def test_rows_before_damage_come_out_before_it_is_told(tmp_path: Path) -> 
     path.write_bytes(data)
     found: list[int] = []
     with pytest.raises(SourceError, match="damaged Parquet file") as caught:
-        async with ParquetSource(paths=[path]).open(None) as reader:
+        async with FileSource(paths=[path]).open(None) as reader:
             while (records := await reader.read()) is not None:
                 found += records.records.column("at").to_pylist()
     assert found == list(range(len(found)))
@@ -82,7 +82,7 @@ async def test_rows_before_a_bomb_come_out_before_it_is_refused(tmp_path: Path) 
         writer.write_table(bomb)
     found: list[int] = []
     with pytest.raises(SourceError, match="which is too much"):
-        async with ParquetSource(paths=[path]).open(None) as reader:
+        async with FileSource(paths=[path]).open(None) as reader:
             while (records := await reader.read()) is not None:
                 found += records.records.column("at").to_pylist()
     assert found == list(range(2 * RUN_ROWS))
@@ -92,7 +92,7 @@ async def test_leaving_early_ends_every_thread(tmp_path: Path) -> None:
     """One reads, one has read ahead and waits, one plans."""
     before = threading.active_count()
     path = numbered(tmp_path / "a.parquet", rows=6 * RUN_ROWS, group_rows=RUN_ROWS)
-    async with ParquetSource(paths=[path]).open(None) as reader:
+    async with FileSource(paths=[path]).open(None) as reader:
         assert await reader.read() is not None
         during = threading.active_count()
     assert during >= before + 3
@@ -131,7 +131,7 @@ def read_ahead(path: Path, *, rows_of_group: int) -> bool:
         with pq.ParquetFile(path) as parquet:
             yield Watched(parquet, begun)
 
-    file = find_files(path, suffixes=(".parquet",), kind="Parquet")[0]
+    file = find_files(path, accept=[bool], told=lambda _: None)[0]
     names = ["at", "text"]
     with closing(run_batches(file, opened, names, chunk_rows=4096)) as batches:
         for batch in batches:

@@ -8,9 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sutro_stream.sources.csv import CsvSource
+from sutro_stream.sources.files import FileSource
 from sutro_stream.sources.memory import RowsSource
-from sutro_stream.sources.parquet import ParquetSource
 from sutro_stream.sources.source import Source
 from sutro_stream.testing.source_suite import SourceSuite, TextRow
 
@@ -31,7 +30,7 @@ class TestParquetSource(SourceSuite):
         """Many small row groups."""
         table = pa.Table.from_pylist(rows, _schema(rows))
         pq.write_table(table, tmp_path / "rows.parquet", row_group_size=700)
-        return ParquetSource(paths=tmp_path / "rows.parquet")
+        return FileSource(paths=tmp_path / "rows.parquet")
 
 
 class TestParquetSourceOfSeveralFiles(SourceSuite):
@@ -42,14 +41,14 @@ class TestParquetSourceOfSeveralFiles(SourceSuite):
             [table.slice(0, 1), table.slice(0, 0), table.slice(1)]
         ):
             pq.write_table(part, tmp_path / f"part-{at}.parquet")
-        return ParquetSource(paths=tmp_path)
+        return FileSource(paths=tmp_path)
 
 
 class TestCsvSource(SourceSuite):
     def make_source(self, rows: list[TextRow], tmp_path: Path) -> Source:
         """Written by Python's own module."""
         _write_csv(rows, tmp_path / "rows.csv")
-        return CsvSource(paths=tmp_path / "rows.csv")
+        return FileSource(paths=tmp_path / "rows.csv")
 
 
 class TestCsvSourceOfSeveralFiles(SourceSuite):
@@ -59,7 +58,7 @@ class TestCsvSourceOfSeveralFiles(SourceSuite):
         _write_csv(rows[1:] or rows[:1], tmp_path / "part-2.csv")
         (tmp_path / "part-1.csv").write_text(",".join(rows[0]) + "\n")
         pattern = "part-[012].csv" if rows[1:] else "part-[01].csv"
-        return CsvSource(paths=str(tmp_path / pattern))
+        return FileSource(paths=str(tmp_path / pattern))
 
 
 class TestCompressedCsvSource(SourceSuite):
@@ -69,7 +68,7 @@ class TestCompressedCsvSource(SourceSuite):
         packed = gzip.compress((tmp_path / "rows").read_bytes(), 1)
         (tmp_path / "rows.csv.gz").write_bytes(packed)
         (tmp_path / "rows").unlink()
-        return CsvSource(paths=tmp_path / "rows.csv.gz")
+        return FileSource(paths=tmp_path / "rows.csv.gz")
 
 
 class TestRowsSourceOfAList(SourceSuite):

@@ -20,6 +20,7 @@ from sutro_stream.testing.source_suite import (
     SourceSuite,
     TextRow,
     open_files,
+    read_refused,
     read_rows,
 )
 
@@ -457,9 +458,8 @@ async def test_an_unknown_format_is_a_clear_error(serve: Serve) -> None:
 async def test_errors_in_the_content_show_the_address(serve: Serve) -> None:
     """Not the temporary file, and not the query."""
     url = await serve(_answer(body=b"a,b\n1,2\n3\n"))
-    error = await _error(UrlSource(url=f"{url}/a.csv?key=secret"))
-    assert str(error).startswith(f"{url}/a.csv: line 3: 1 columns")
-    assert error.path == f"{url}/a.csv"
+    ((_, reason),) = await read_refused(UrlSource(url=f"{url}/a.csv?key=secret"))
+    assert reason.startswith(f"{url}/a.csv: line 3: 1 column")
     error = await _error(UrlSource(url=f"{url}/a.parquet?key=secret"))
     assert str(error) == f"{url}/a.parquet: not a Parquet file"
 

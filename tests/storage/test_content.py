@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sutro_stream.sources.csv import CsvOptions, CsvSource
+from sutro_stream.formats.csv_options import CsvOptions
+from sutro_stream.sources.files import FileSource
 from sutro_stream.sources.memory import RowsSource
 from sutro_stream.storage.files import LocalFile
 from sutro_stream.storage.unchanged import content_digest
@@ -63,14 +64,14 @@ async def test_an_opened_source_tells_its_identity(tmp_path: Path) -> None:
     """Equal for equal reading of equal content; rows from memory have none."""
     path = str(written(tmp_path / "a.csv", b"x;y\n1;2\n"))
 
-    async def identity(source: CsvSource | RowsSource) -> str | None:
+    async def identity(source: FileSource | RowsSource) -> str | None:
         async with source.open(None) as reader:
             return await reader.identity()
 
-    plain = await identity(CsvSource(paths=path))
-    assert plain == await identity(CsvSource(paths=path))
+    plain = await identity(FileSource(paths=path))
+    assert plain == await identity(FileSource(paths=path))
     assert plain != await identity(
-        CsvSource(paths=path, options=CsvOptions(delimiter=";"))
+        FileSource(paths=path, options=CsvOptions(delimiter=";"))
     )
     assert await identity(RowsSource(rows=["a"])) is None
 

@@ -7,7 +7,8 @@ from sutro_stream.storage.files import Paths, describe, find_files
 
 
 def _names(paths: Paths) -> list[str]:
-    found = find_files(paths, suffixes=(".csv", ".csv.gz"), kind="CSV")
+    accept = [lambda name: name.lower().endswith((".csv", ".csv.gz"))]
+    found = find_files(paths, accept=accept, told=lambda _: None, kind="CSV")
     return [file.path.name for file in found]
 
 
@@ -23,8 +24,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_folder_gives_its_files_by_name(folder: Path) -> None:
-    """Sorted, of the right kind, without hidden ones and subfolders."""
-    assert _names(folder) == ["C.CSV", "a.csv.gz", "b.csv"]
+    """Sorted, of the right kind, without hidden ones; then those of its folders."""
+    assert _names(folder) == ["C.CSV", "a.csv.gz", "b.csv", "d.csv"]
 
 
 def test_a_glob_gives_what_matches_by_name(folder: Path) -> None:
@@ -65,7 +66,7 @@ def test_a_named_file_needs_no_suffix(folder: Path) -> None:
     [
         ("none.csv", "none.csv: no such file or folder"),
         ("none*.csv", "none*.csv: no CSV file matches"),
-        ("", ": the folder has no CSV file (names ending in .csv, .csv.gz)"),
+        ("", ": the folder has no CSV file (nothing in it)"),
     ],
 )
 def test_nothing_there_is_a_clear_error(
@@ -77,6 +78,41 @@ def test_nothing_there_is_a_clear_error(
     assert str(caught.value).startswith(str(tmp_path))
     assert str(caught.value).endswith(message)
     assert caught.value.path == str(tmp_path / name)
+
+
+def test_a_pattern_may_match_folders_alone(folder: Path) -> None:
+    """Then their files are meant."""
+    assert _names(str(folder / "inner*")) == ["d.csv"]
+
+
+def test_folders_called_by_key_and_value_add_columns(tmp_path: Path) -> None:
+    """Below what was given; without a value, by Hive's name for it."""
+    for part in ("lang=de%2Fat", "lang=__HIVE_DEFAULT_PARTITION__"):
+        (tmp_path / "year=1" / part).mkdir(parents=True)
+        (tmp_path / "year=1" / part / "a.csv").touch()
+    given = [str(tmp_path), str(tmp_path / "year=*" / "lang=d*" / "*.csv")]
+    found = find_files(given, accept=[bool], told=lambda _: None)
+    assert [file.partition for file in found] == [
+        {"year": "1", "lang": None},
+        {"year": "1", "lang": "de/at"},
+        {"year": "1", "lang": "de/at"},
+    ]
+
+
+def test_files_that_are_not_read_are_told_in_one_line(folder: Path) -> None:
+    """How many, and what they are."""
+    told: list[str] = []
+    accept = [lambda name: name == "b.csv"]
+    find_files(folder, accept=accept, told=told.append)
+    assert told == [
+        f"{folder}: 4 files were not read (names end in .CSV, .csv, .gz, .txt)"
+    ]
+
+
+def test_an_empty_text_is_refused() -> None:
+    """It is a variable that was not set, most likely; not the folder one is in."""
+    with pytest.raises(ConfigurationError, match="is it a variable"):
+        _names("")
 
 
 def test_no_path_at_all_is_refused() -> None:
