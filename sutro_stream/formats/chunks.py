@@ -67,19 +67,31 @@ def joined(
     """The same rows in fewer batches, where these are small.
 
     Args:
-        batches: None of more than `max_rows` rows.
+        batches: None of more than `max_rows` rows; an error comes behind the rows
+            before it.
         max_rows: Most rows of a batch.
     """
     held: list[pa.RecordBatch] = []
     rows = size = 0
-    for batch in batches:
-        full = rows + batch.num_rows > max_rows or size + batch.nbytes > CHUNK_BYTES
-        if held and full:
+    try:
+        for batch in batches:
+            if held and size + batch.nbytes > CHUNK_BYTES:
+                yield _join(held)
+                held, rows, size = [], 0, 0
+            rest = batch
+            if rows + batch.num_rows >= max_rows:
+                room = max_rows - rows
+                yield _join([*held, batch.slice(0, room)])
+                rest = batch.slice(room)
+                held, rows, size = [], 0, 0
+            if rest.num_rows:
+                held.append(rest)
+                rows += rest.num_rows
+                size += rest.nbytes
+    except Exception:
+        if held:
             yield _join(held)
-            held, rows, size = [], 0, 0
-        held.append(batch)
-        rows += batch.num_rows
-        size += batch.nbytes
+        raise
     if held:
         yield _join(held)
 
@@ -120,6 +132,47 @@ def project(
     if repeated:
         raise error(f"more than one column is named {quoted(repeated)}")
     return kept
+
+
+def distinct(
+    columns: Sequence[str | None], *, label: str, told: Callable[[str], None]
+) -> tuple[tuple[str | None, ...], frozenset[str]]:
+    """The same names, each once; those that are empty by their place.
+
+    Args:
+        columns: As a file names them; `None` for one that is left out.
+        label: The file, for messages.
+        told: Takes which names are changed.
+
+    Returns:
+        The names, and those of them that several columns had.
+    """
+    taken = {name for name in columns if name}
+    seen: Counter[str] = Counter()
+    names: list[str | None] = []
+    for place, column in enumerate(columns, 1):
+        name = column
+        if name is not None and not name:
+            name = f"column_{place}"
+        if name is not None and (seen[name] or (not column and name in taken)):
+            count = seen[name] or 1
+            while (other := f"{name}_{count + 1}") in taken:
+                count += 1
+            seen[name] = count + 1
+            name = other
+        if name is not None:
+            seen[name] += 1
+            taken.add(name)
+        names.append(name)
+    repeated = frozenset(
+        name for name, count in Counter(columns).items() if name and count > 1
+    )
+    if repeated:
+        told(
+            f"{label}: more than one column is named {quoted(sorted(repeated))}; the "
+            "later ones are read with _2, _3, ... behind their names"
+        )
+    return tuple(names), repeated
 
 
 def quoted(names: Iterable[str]) -> str:
@@ -225,7 +278,6 @@ def conform(
     *,
     first_row: int,
     error: Callable[[str, int | None], SourceError],
-    is_sound: bool = False,
 ) -> pa.RecordBatch:
     """The batch with exactly the columns and types of `schema`, its text valid.
 
@@ -234,8 +286,6 @@ def conform(
         schema: As made by `plain_schema`.
         first_row: 0-based position of the first row, for errors.
         error: Makes the error from a reason and a row.
-        is_sound: Whether Arrow's own reader made it, which does not check text but
-            gets everything else right.
 
     Raises:
         SourceError: A value does not fit its type, or text is not UTF-8.
@@ -252,8 +302,7 @@ def conform(
             )
             raise error(reason, first_row) from None
         try:
-            if not (is_sound and is_ascii(column)):
-                column.validate(full=True)
+            column.validate(full=True)
         except pa.ArrowInvalid:
             raise error(*_invalid(column, field.name, first_row)) from None
         columns.append(column)

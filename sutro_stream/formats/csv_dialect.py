@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from sutro_stream.errors import SourceError
-from sutro_stream.formats.chunks import sound_text
+from sutro_stream.formats.chunks import distinct, sound_text
 from sutro_stream.formats.csv_options import CsvOptions
 from sutro_stream.formats.csv_records import Grammar, count_lines, is_blank
 from sutro_stream.formats.format import Told
@@ -268,16 +268,7 @@ class _Sample:
             columns: list[str | None] = [*given[:named], *[None] * (len(given) - named)]
         else:
             columns = [*given]
-        repeated = frozenset(
-            name for name, count in Counter(given).items() if name and count > 1
-        )
-        if repeated:
-            names = ", ".join(map(repr, sorted(repeated)))
-            self._told(
-                f"{self._file.label}: more than one column is named {names}; the later "
-                "ones are read with _2, _3, ... behind their names"
-            )
-        return _distinct(columns), repeated
+        return distinct(columns, label=self._file.label, told=self._told)
 
     def _is_empty_behind(
         self, named: int, rows: Sequence[bytes], grammar: Grammar
@@ -297,25 +288,3 @@ class _Sample:
 
 def _columns(count: int) -> str:
     return "1 column" if count == 1 else f"{count} columns"
-
-
-def _distinct(columns: Sequence[str | None]) -> tuple[str | None, ...]:
-    """The same names, each once; those that are empty by their place."""
-    taken = {name for name in columns if name}
-    seen: Counter[str] = Counter()
-    distinct: list[str | None] = []
-    for place, column in enumerate(columns, 1):
-        name = column
-        if name is not None and not name:
-            name = f"column_{place}"
-        if name is not None and (seen[name] or (not column and name in taken)):
-            count = seen[name] or 1
-            while (other := f"{name}_{count + 1}") in taken:
-                count += 1
-            seen[name] = count + 1
-            name = other
-        if name is not None:
-            seen[name] += 1
-            taken.add(name)
-        distinct.append(name)
-    return tuple(distinct)

@@ -73,5 +73,6 @@ def format_of(file: StoredFile) -> Format:
 
 
 def known_suffixes() -> str:
-    """The endings of names, for messages."""
-    return ", ".join(suffix for one in FORMATS for suffix in one.suffixes)
+    """The endings of names, for messages; without those that tell what packs it."""
+    suffixes = (suffix for one in FORMATS for suffix in one.suffixes)
+    return ", ".join(suffix for suffix in suffixes if suffix.count(".") == 1)

@@ -264,16 +264,6 @@ async def test_damage_inside_is_an_error_with_the_row(tmp_path: Path) -> None:
     )
 
 
-async def test_text_that_is_none_is_an_error_with_the_row(tmp_path: Path) -> None:
-    """A column that claims to be text and is not would fail anywhere later."""
-    raw = pa.array([b"fine", b"fine", b"\xff\xfe"])
-    broken = pa.Array.from_buffers(pa.string(), 3, raw.buffers())
-    path = _write(tmp_path / "a.parquet", {"a": broken})
-    error = await _error(FileSource(paths=path))
-    assert "row 2, column 'a'" in str(error)
-    assert error.row_index == 2
-
-
 def test_a_chunk_has_at_least_one_row() -> None:
     """Found when the source is described."""
     with pytest.raises(ConfigurationError, match="chunk_rows"):
