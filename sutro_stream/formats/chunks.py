@@ -37,10 +37,9 @@ def check_chunk_rows(chunk_rows: int) -> None:
 
 
 def slices(batch: pa.RecordBatch, *, max_rows: int) -> Iterator[pa.RecordBatch]:
-    """Consecutive views of a batch, about equal, that keep to the bounds.
+    """Consecutive views of a batch, about equal where its rows are, within the bounds.
 
-    Bytes are bounded on average: one row, however large, is a slice of its own at
-    least. Nothing is copied.
+    One row, however large, is a slice of its own. Nothing is copied.
     """
     rows = batch.num_rows
     if rows == 0:
@@ -50,7 +49,11 @@ def slices(batch: pa.RecordBatch, *, max_rows: int) -> Iterator[pa.RecordBatch]:
         pieces = max(pieces, -(-batch.nbytes // CHUNK_BYTES))
     step = -(-rows // pieces)
     for start in range(0, rows, step):
-        yield batch.slice(start, step)
+        piece = batch.slice(start, step)
+        if 1 < piece.num_rows < rows and piece.nbytes > 2 * CHUNK_BYTES:
+            yield from slices(piece, max_rows=max_rows)
+        else:
+            yield piece
 
 
 def row_slices(batch: RowBatch, *, max_rows: int) -> Iterator[RowBatch]:
