@@ -28,7 +28,7 @@ from sutro_stream.formats.chunks import (
 from sutro_stream.formats.csv_options import CsvOptions
 from sutro_stream.formats.format import NO_COLUMNS, Format, Told
 from sutro_stream.formats.parquet_encoder import ParquetEncoder
-from sutro_stream.formats.parquet_groups import DamagedError, RowGroups, checked_rows
+from sutro_stream.formats.parquet_groups import RowGroups, UnreadableError, checked_rows
 from sutro_stream.storage.stored import StoredFile, file_error, unreadable
 from sutro_stream.values.outcomes import ErrorKind, RowError
 from sutro_stream.values.rows import Refused, RowBatch
@@ -70,8 +70,8 @@ class ParquetTable:
             while True:
                 try:
                     records = next(found, None)
-                except DamagedError as damaged:
-                    raise self._error(damaged, row, first_row + row) from damaged
+                except UnreadableError as broken:
+                    raise self._error(broken, row, first_row + row) from broken
                 if records is None:
                     return
                 yield from self._checked(records, row, first_row)
@@ -83,7 +83,7 @@ class ParquetTable:
         """All rows, and whether they can be used was not looked at.
 
         Raises:
-            DamagedError: No more can be read; all rows before were delivered.
+            UnreadableError: No more can be read; all rows before were delivered.
         """
         places = sorted(map(self.names.index, columns))
         fields = {field.name: field for field in (*self.schema, *self.hidden)}
@@ -159,12 +159,12 @@ class ParquetTable:
         message = f"{self.file.label}: {reason}"
         return RowError(kind=ErrorKind.BAD_ROW, message=message, field=field)
 
-    def _error(self, damaged: DamagedError, row: int, row_index: int) -> SourceError:
-        cause = damaged.__cause__
+    def _error(self, broken: UnreadableError, row: int, row_index: int) -> SourceError:
+        cause = broken.__cause__
         if isinstance(cause, OSError) and cause.errno is not None:
             return unreadable(self.file.label, cause)
         reason = f"damaged Parquet file: no more can be read after row {row}"
-        return file_error(self.file, damaged.reason or reason, row_index=row_index)
+        return file_error(self.file, broken.reason or reason, row_index=row_index)
 
 
 def _counted(metadata: Any, chunk_rows: int) -> Iterator[pa.RecordBatch]:

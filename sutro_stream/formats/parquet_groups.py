@@ -5,8 +5,9 @@ and nothing in a footer tells how large it is. So of large columns the dictionar
 looked at before rows are read, and how many rows are read at a time follows from its
 longest value, and from what the rows before took.
 
-What cannot be cut is held whole: a page, and a row. Values that are much larger than
-those before them may come up to 4,096 at a time, where they are in no dictionary.
+What cannot be cut is held whole: a page, and a row. One row that takes next to no room
+on disk and fills the memory is refused, where its footer tells. Values that are much
+larger than those before them, in no dictionary, may come up to 4,096 at a time.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ _FEW_ROWS = 32
 _MOST_CHUNKS = 8
 # What values of dictionaries may take in the rows that are read together.
 _SHARED_BYTES = 32 << 20
+# Text that people write is packed to a tenth, what a bomb is made of to a thousandth.
 _BULKY_BYTES = 64 << 20
 _BULKY_RATIO = 100
 _VALUE_BYTES = 8
 _DICTIONARIES = frozenset({"PLAIN_DICTIONARY", "RLE_DICTIONARY"})
 
 
-class DamagedError(Exception):
+class UnreadableError(Exception):
     """No more can be read.
 
     Attributes:
@@ -49,8 +51,8 @@ class RowGroups:
     """Reads row groups of an open file.
 
     pyarrow ends the process over a column's metadata that it cannot make sense of,
-    encrypted ones among them; reading such a column is an error like others. So
-    metadata is looked at where the column was read before, and not otherwise.
+    encrypted ones among them; opening such a column is an error like others. So
+    metadata is looked at where the column was opened before, and not otherwise.
 
     Concurrency: of one thread.
     """
@@ -75,7 +77,7 @@ class RowGroups:
             chunk_rows: Most rows of a batch.
 
         Raises:
-            DamagedError: The file has other columns than it says.
+            UnreadableError: The file has other columns than it says.
         """
         self._parquet, self._schema = parquet, schema
         self._most_rows = min(chunk_rows, _MOST_ROWS)
@@ -83,7 +85,7 @@ class RowGroups:
         self._coded: Any = None
         leaves = _leaves(parquet.schema_arrow)
         if sum(map(len, leaves)) != parquet.metadata.num_columns:
-            raise DamagedError("damaged Parquet file: its columns make no sense")
+            raise UnreadableError("damaged Parquet file: its columns make no sense")
         self._leaves = [leaves[place] for place in places]
         self._all_leaves = [leaf for some in self._leaves for leaf in some]
         columns = {leaf: parquet.schema.column(leaf) for leaf in self._all_leaves}
@@ -100,7 +102,7 @@ class RowGroups:
         """All rows, in batches that may be small.
 
         Raises:
-            DamagedError: They cannot be read on, or are other than announced; behind
+            UnreadableError: They cannot be read on, or are other than announced; behind
                 the rows before.
         """
         read = 0
@@ -111,30 +113,26 @@ class RowGroups:
         _check_rows("the file", self._parquet.metadata.num_rows, read)
 
     def _batches(self, number: int) -> Iterator[pa.RecordBatch]:
+        chunks = self._chunks(number)
         rows = self._parquet.metadata.row_group(number).num_rows
-        if rows < 0:
-            _check_rows(f"row group {number}", rows, 0)
-        read, chunks = 0, None
-        for batch in self._read(number):
-            read += batch.num_rows
-            if chunks is None:
-                chunks = self._chunks(number)
-                most = self._most(number, rows, chunks)
-                size = sum(chunk.total_uncompressed_size for chunk in chunks.values())
-                stride = min(_FIRST_ROWS, _fitting(size, rows))
-            stride = min(2 * stride, most, _fitting(batch.nbytes, batch.num_rows))
-            self._parquet.reader.set_batch_size(max(stride, 1))
-            yield batch
-        chunks = chunks or self._chunks(number)
+        read = 0
+        if rows > 0:
+            most = self._most(number, rows, chunks)
+            size = sum(chunk.total_uncompressed_size for chunk in chunks.values())
+            stride = min(_FIRST_ROWS, most, _fitting(size, rows))
+            for batch in self._read(number, stride):
+                read += batch.num_rows
+                fitting = _fitting(batch.nbytes, batch.num_rows)
+                stride = min(2 * stride, most, fitting)
+                self._parquet.reader.set_batch_size(stride)
+                yield batch
         held = (chunks[leaf].num_values for leaf in self._flat)
         for each in (read, *held):
             _check_rows(f"row group {number}", rows, each)
 
-    def _read(self, number: int) -> Iterator[pa.RecordBatch]:
-        """The rows in plain types: one, and then as many as the reader is told."""
-        found = self._parquet.reader.iter_batches(
-            1, [number], column_indices=self._all_leaves, use_threads=False
-        )
+    def _read(self, number: int, stride: int) -> Iterator[pa.RecordBatch]:
+        """The rows in plain types: so many, and then as many as the reader is told."""
+        found = self._batches_of(number, self._all_leaves, stride)
         while True:
             try:
                 batch = next(found, None)
@@ -146,7 +144,7 @@ class RowGroups:
                 ]
                 made = assemble(columns, self._schema, rows=batch.num_rows)
             except Exception as error:
-                raise DamagedError(self._encrypted(number, error)) from error
+                raise UnreadableError(self._encrypted(number, error)) from error
             yield made
 
     def _encrypted(self, number: int, error: Exception) -> str | None:
@@ -156,27 +154,38 @@ class RowGroups:
         names = []
         for field, leaves in zip(self._schema, self._leaves, strict=True):
             try:
-                reader = self._parquet.reader
-                next(reader.iter_batches(1, [number], leaves, use_threads=False), None)
+                next(self._batches_of(number, leaves, 0), None)
             except Exception:  # noqa: BLE001 - whatever it is, the column is one
                 names.append(repr(field.name))
         return f"column {', '.join(names)} is encrypted, and cannot be read"
 
     def _chunks(self, number: int) -> dict[int, Any]:
+        """Metadata of the columns as they are stored."""
+        try:
+            # No rows: the columns are opened, and nothing is read.
+            next(self._batches_of(number, self._all_leaves, 0), None)
+        except Exception as error:
+            raise UnreadableError(self._encrypted(number, error)) from error
         group = self._parquet.metadata.row_group(number)
         return {leaf: group.column(leaf) for leaf in self._all_leaves}
+
+    def _batches_of(self, number: int, leaves: Sequence[int], rows: int) -> Any:
+        return self._parquet.reader.iter_batches(
+            rows, [number], column_indices=leaves, use_threads=False
+        )
 
     def _most(self, number: int, rows: int, chunks: dict[int, Any]) -> int:
         """Rows that may be read together, whichever of the values they have."""
         size = sum(chunk.total_uncompressed_size for chunk in chunks.values())
         most = min(self._most_rows, _MOST_CHUNKS * _fitting(size, rows))
-        if any(self._is_bulky(leaf, chunk) for leaf, chunk in chunks.items()):
-            most = min(most, _FEW_ROWS)
         # Bytes of a row in a column, at most: no value is larger than its dictionary.
         worst: dict[int, float] = {}
-        for leaf in self._texts:
-            chunk = chunks[leaf]
-            if not _DICTIONARIES.isdisjoint(chunk.encodings):
+        for leaf, chunk in chunks.items():
+            bulk = self._bulk(leaf, chunk)
+            if bulk:
+                most = min(most, _FEW_ROWS)
+                self._check_row(leaf, chunk, bulk / rows)
+            if leaf in self._texts and not _DICTIONARIES.isdisjoint(chunk.encodings):
                 values = max(chunk.num_values / rows, 1.0)
                 worst[leaf] = chunk.total_uncompressed_size * values
         together = sum(worst.values())
@@ -184,20 +193,31 @@ class RowGroups:
             if most * together <= _SHARED_BYTES:
                 break
             size = chunks[leaf].total_uncompressed_size
-            known = self._longest(number, leaf, size) / max(size, 1)
-            together -= worst[leaf] * (1 - known)
+            known = worst[leaf] * self._longest(number, leaf, size) / max(size, 1)
+            self._check_row(leaf, chunks[leaf], known)
+            together += known - worst[leaf]
         return min(most, max(int(_SHARED_BYTES / max(together, 1.0)), 1))
 
-    def _is_bulky(self, leaf: int, chunk: Any) -> bool:
-        """Whether it takes so little room on disk that something must repeat."""
+    def _check_row(self, leaf: int, chunk: Any, size: float) -> None:
+        """Refuse a row that needs so much memory, and next to none on disk."""
+        if size > max(_BULKY_BYTES, _BULKY_RATIO * chunk.total_compressed_size):
+            place = next(at for at, some in enumerate(self._leaves) if leaf in some)
+            name, packed = self._schema.names[place], chunk.total_compressed_size
+            raise UnreadableError(
+                f"column {name!r}: {packed:,} bytes unpack to about {size:,.0f} for "
+                "one row, which is too much"
+            )
+
+    def _bulk(self, leaf: int, chunk: Any) -> int:
+        """Bytes of a column in which something must repeat; 0 for others."""
         if leaf not in self._texts and leaf in self._flat:
-            return False
-        if "DELTA_BYTE_ARRAY" in chunk.encodings:
-            return True
-        size = max(chunk.total_uncompressed_size, chunk.num_values * _VALUE_BYTES)
-        return bool(
-            size > max(_BULKY_BYTES, _BULKY_RATIO * chunk.total_compressed_size)
-        )
+            return 0
+        size: int = chunk.total_uncompressed_size
+        if leaf not in self._flat:
+            size = max(size, chunk.num_values * _VALUE_BYTES)
+        is_bulky = size > max(_BULKY_BYTES, _BULKY_RATIO * chunk.total_compressed_size)
+        # There a repetition takes no room before it is packed, either.
+        return size if is_bulky or "DELTA_BYTE_ARRAY" in chunk.encodings else 0
 
     def _longest(self, number: int, leaf: int, size: int) -> int:
         """Bytes of the longest value in a dictionary; `size` if it cannot be told."""
@@ -220,7 +240,7 @@ def checked_rows(metadata: Any) -> int:
     """Rows of a file, by what its footer says of its row groups.
 
     Raises:
-        DamagedError: It says something else of the file.
+        UnreadableError: It says something else of the file.
     """
     groups = map(metadata.row_group, range(metadata.num_row_groups))
     rows: int = sum(group.num_rows for group in groups)
@@ -231,7 +251,7 @@ def checked_rows(metadata: Any) -> int:
 def _check_rows(place: str, announced: int, held: int) -> None:
     if held != announced:
         reason = f"{place} announces {announced} rows, and holds {held}"
-        raise DamagedError(f"damaged Parquet file: {reason}")
+        raise UnreadableError(f"damaged Parquet file: {reason}")
 
 
 def _fitting(size: int, rows: int) -> int:

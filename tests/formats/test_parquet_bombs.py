@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from sutro_stream.errors import SourceError
 from sutro_stream.sources.files import FileSource
 from sutro_stream.testing.source_suite import read_rows
 
@@ -39,9 +38,12 @@ async def read(path: Path) -> tuple[int, int]:
 
 
 def peak_bytes() -> int:
-    """Most memory this process had so far."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    """Most memory this process had so far; what it was forked from does not count."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("this system does not tell how much memory a process had")
+    _, _, peak = status.read_text().partition("VmHWM:")
+    return int(peak.split()[0]) * 1024
 
 
 def measure(usual: Path, path: Path) -> tuple[int, int, int]:
@@ -91,7 +93,11 @@ BOMBS: dict[str, tuple[pa.Array, dict[str, Any]]] = {
         {},
     ),
     "short values first": (late(300, size=MIB), {}),
-    "plain": (repeated(300, size=MIB).dictionary_decode(), {"use_dictionary": False}),
+    "plain": (
+        repeated(300, size=MIB).dictionary_decode(),
+        # Otherwise all of it is one page.
+        {"use_dictionary": False, "write_batch_size": 1},
+    ),
     "lists": (in_lists(repeated(300, size=MIB), length=2), {}),
     "structs": (pa.StructArray.from_arrays([repeated(300, size=MIB)], ["inner"]), {}),
     "numbers": (in_lists(pa.repeat(7, 40_000_000), length=100_000), {}),
@@ -116,6 +122,36 @@ def test_memory_stays_small_whatever_the_rows_hold(tmp_path: Path, name: str) ->
     assert rows == len(column)
     assert size >= 300 * MIB
     assert memory < MOST_MEMORY_BYTES
+
+
+TOO_LARGE: dict[str, tuple[pa.Array, dict[str, Any]]] = {
+    "value": (pa.array(["a" * (100 * MIB)]), {"use_dictionary": False}),
+    "value of a dictionary": (
+        repeated(100, size=100 * MIB),
+        {"dictionary_pagesize_limit": 1 << 30},
+    ),
+    "numbers": (in_lists(pa.repeat(7, 50_000_000), length=50_000_000), {}),
+    "texts": (in_lists(repeated(100_000, size=5000), length=100_000), {}),
+}
+
+
+@pytest.mark.parametrize("name", TOO_LARGE)
+async def test_one_row_that_would_fill_the_memory_is_refused(
+    tmp_path: Path, name: str
+) -> None:
+    """With the numbers, and where it is read at all."""
+    column, options = TOO_LARGE[name]
+    path = written(tmp_path / "a.parquet", column, **options)
+    assert path.stat().st_size < 100_000
+    with pytest.raises(SourceError, match=r"column 'text': .* unpack to .* too much"):
+        await read(path)
+
+
+async def test_one_large_row_that_is_as_large_on_disk_is_read(tmp_path: Path) -> None:
+    """Somebody has the memory for it."""
+    texts = pa.array(["a" * (70 * MIB)])
+    path = written(tmp_path / "a.parquet", texts, compression="none")
+    assert await read(path) == (1, 70 * MIB + 4)
 
 
 async def test_rows_of_many_kinds_beside_each_other_come_in_order(

@@ -84,7 +84,7 @@ def main(folder: str, first: str, last: str) -> None:
         sys.stdout.flush()
         path.write_bytes(changed(content, seed))
         anyio.run(read, path, asked[seed % len(asked)])
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    used = pa.default_memory_pool().max_memory()
     assert used < MOST_MEMORY_BYTES, used
 
 
