@@ -86,7 +86,8 @@ class ParquetTable:
         Raises:
             UnreadableError: No more can be read; all rows before were delivered.
         """
-        places = sorted(map(self.names.index, columns))
+        wanted = frozenset(columns)
+        places = [at for at, name in enumerate(self.names) if name in wanted]
         fields = {field.name: field for field in (*self.schema, *self.hidden)}
         with ExitStack() as stack:
             width = len(places)

@@ -89,11 +89,11 @@ class RowGroups:
         self._leaves = [leaves[place] for place in places]
         self._all_leaves = [leaf for some in self._leaves for leaf in some]
         columns = {leaf: parquet.schema.column(leaf) for leaf in self._all_leaves}
-        self._texts = [
+        self._texts = frozenset(
             leaf
             for leaf, column in columns.items()
             if column.physical_type == "BYTE_ARRAY"
-        ]
+        )
         self._flat = frozenset(
             leaf for leaf, column in columns.items() if not column.max_repetition_level
         )
@@ -177,7 +177,7 @@ class RowGroups:
     def _most(self, number: int, rows: int, chunks: dict[int, Any]) -> int:
         """Rows that may be read together, whichever of the values they have."""
         size = sum(chunk.total_uncompressed_size for chunk in chunks.values())
-        most = min(self._most_rows, _MOST_CHUNKS * _fitting(size, rows))
+        most = min(rows, self._most_rows, _MOST_CHUNKS * _fitting(size, rows))
         # Bytes of a row in a column, at most: no value is larger than its dictionary.
         worst: dict[int, float] = {}
         for leaf, chunk in chunks.items():
@@ -222,7 +222,7 @@ class RowGroups:
     def _longest(self, number: int, leaf: int, size: int) -> int:
         """Bytes of the longest value in a dictionary; `size` if it cannot be told."""
         if self._coded is None:
-            self._coded = self._with_dictionaries(self._texts)
+            self._coded = self._with_dictionaries(sorted(self._texts))
         reader = self._coded.reader
         try:
             for batch in reader.iter_batches(1, [number], [leaf], use_threads=False):

@@ -153,6 +153,8 @@ class FileSource:
         """What of it changes the rows, as ledgers have known it since ever."""
         reading = {"csv": self.options.reading, "parquet": form.name}.get(form.name)
         parts = [reading or f"{form.name} {self.options.reading}"]
+        if form.name == "parquet" and self.options.encoding_errors == "replace":
+            parts.append("text that is none replaced")
         if self.union:
             parts.append("union")
         if self.source_column is not None:
@@ -229,12 +231,12 @@ class _Common:
         )
         wanted = frozenset(kept)
         for each in self._tables:
-            there = each.fields.keys() | each.hidden.keys()
+            there = each.fields | each.hidden
             if not self._union:
                 self._check(each, there, wanted)
             for name in kept:
                 if name in there:
-                    self._merge(each, name)
+                    self._merge(each, name, there[name])
         for name in kept:
             # Where all of them are null.
             self.types.setdefault(name, pa.null())
@@ -257,8 +259,7 @@ class _Common:
     def _with(self, name: str) -> _Table:
         return next(each for each in self._tables if name in each.fields)
 
-    def _merge(self, each: _Table, name: str) -> None:
-        kind = (each.fields | each.hidden)[name]
+    def _merge(self, each: _Table, name: str, kind: pa.DataType) -> None:
         before = self.types.get(name, kind)
         if before == kind:
             self.types[name] = kind
@@ -284,8 +285,8 @@ def _batches(
     first_row = 0
     for each in tables:
         added = each.added
-        there = [name for name in schema.names if name not in added]
-        there = [name for name in there if name in each.fields or name in each.hidden]
+        own = each.fields.keys() - added.keys() | each.hidden.keys()
+        there = [name for name in schema.names if name in own]
         batches = each.table.batches(there, first_row=first_row, chunk_rows=chunk_rows)
         with closing(batches):
             for batch in batches:
