@@ -13,8 +13,8 @@ ItemT = TypeVar("ItemT")
 class Ahead(Generic[ItemT]):
     """What a generator yields, made in a thread of its own.
 
-    The thread begins when it is told to, or with the first item that is asked for. It
-    stops for as long as what nobody has taken is as much as it may be.
+    The thread begins with the first item that is asked for. It stops for as long as
+    what nobody has taken is as much as it may be.
 
     Concurrency: one takes at a time, in any thread; closing waits for the item that
     is being made.
@@ -46,14 +46,6 @@ class Ahead(Generic[ItemT]):
         self._is_over = False
         self._is_closing = False
 
-    def begin(self) -> None:
-        """Begin now, unless it has begun or ended."""
-        with self._changed:
-            if self._thread is None and not self._is_over:
-                # One that nobody closed must not keep the program from ending.
-                self._thread = Thread(target=self._run, daemon=True)
-                self._thread.start()
-
     def take_made(self) -> ItemT | None:
         """The next item if it is there already; never waits."""
         with self._changed:
@@ -65,7 +57,7 @@ class Ahead(Generic[ItemT]):
         Raises:
             BaseException: What the generator raised, once, behind its last item.
         """
-        self.begin()
+        self._begin()
         with self._changed:
             self._changed.wait_for(lambda: self._made or self._is_over)
             if self._made:
@@ -87,6 +79,13 @@ class Ahead(Generic[ItemT]):
         else:
             thread.join()
         self._made.clear()
+
+    def _begin(self) -> None:
+        with self._changed:
+            if self._thread is None and not self._is_over:
+                # One that nobody closed must not keep the program from ending.
+                self._thread = Thread(target=self._run, daemon=True)
+                self._thread.start()
 
     def _pop(self) -> ItemT:
         item = self._made.popleft()
