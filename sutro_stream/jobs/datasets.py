@@ -219,7 +219,7 @@ def _inspect(name: str, source: Path) -> _Found:
         with pq.ParquetFile(source) as file:
             schema = file.schema_arrow.remove_metadata()
             rows = file.metadata.num_rows
-    except pa.ArrowException:
+    except (pa.ArrowException, ValueError):
         message = f"file: {name} is not a Parquet file"
         raise invalid(message, code="not_parquet") from None
     except OSError as error:

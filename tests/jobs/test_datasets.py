@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 UNKNOWN = "dataset-00000000-0000-4000-8000-000000000000"
 
+FIELD = Path(__file__).parents[1] / "field" / "data" / "files"
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
@@ -157,7 +159,14 @@ def test_notes_beside_the_columns_do_not_matter(
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"a,b\n1,2\n", b"PAR1", b"PAR1" + b"\xff" * 100 + b"PAR1"]
+    "content",
+    [
+        b"",
+        b"a,b\n1,2\n",
+        b"PAR1",
+        b"PAR1" + b"\xff" * 100 + b"PAR1",
+        (FIELD / "one_byte_changed_foreign_error.parquet").read_bytes(),
+    ],
 )
 def test_only_parquet_is_taken(
     datasets: DatasetStore, tmp_path: Path, content: bytes
