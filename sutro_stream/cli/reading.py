@@ -16,7 +16,7 @@ _ESCAPES = {r"\n": "\n", r"\t": "\t"}
 
 OnBadRow = Literal["refuse", "skip", "stop"]
 # Named here too, so that help does not import the formats.
-FORMATS = ("parquet", "csv")
+FORMATS = ("parquet", "csv", "jsonl", "json")
 
 
 def unescaped(text: str) -> str:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from sutro_stream.errors import ConfigurationError
 from sutro_stream.formats.csv import CSV
 from sutro_stream.formats.format import Format
+from sutro_stream.formats.jsonl import JSON, JSONL
 from sutro_stream.formats.parquet import PARQUET
 from sutro_stream.formats.text_stream import PACKED
 from sutro_stream.storage.stored import StoredFile, unreadable
 
-FORMATS: tuple[Format, ...] = (PARQUET, CSV)
+FORMATS: tuple[Format, ...] = (PARQUET, CSV, JSONL, JSON)
 
 _LONGEST_MAGIC = 16
 
