@@ -59,12 +59,6 @@ class ReadingOptions:
         help="A row that cannot be read keeps its place with an error, is left out, or "
         "ends the run.  [default: refuse]",
     )
-    skip_empty: bool = option(
-        _INPUT,
-        "--skip-empty",
-        default=False,
-        help="Leave out rows whose prompt has no text.",
-    )
     union: bool = option(
         _INPUT,
         "--union",

@@ -29,7 +29,6 @@ MEANINGS: Mapping[ErrorKind, str] = {
 
 _CUT = "cut off at the token limit; --max-tokens gives more room"
 _AGAIN = "by the same command; the ledger is kept for it"
-_EMPTY = "prompts without any text were sent; --skip-empty leaves them out"
 _REPLACED = "cells that could not be read as they are, and are not asked about"
 
 
@@ -65,7 +64,6 @@ def _lines(report: RunReport) -> Iterator[str]:
     if report.cost_usd is not None:
         yield f"cost             {report.cost_usd:>10,.4f}  USD{_unpriced(report)}"
     yield from _told("skipped", report.rows_skipped, "left out, as was asked for")
-    yield from _told("empty", report.rows_empty, _EMPTY)
     yield from _told("replaced", report.cells_replaced, _REPLACED)
     yield f"output           {report.path}"
     for note in report.notes:

@@ -43,8 +43,7 @@ class Statistics:
             no limit is given and none is known.
         waiting: What is waited for, as in "the endpoint (HTTP 503) for 0:42"; `None`
             while nothing is, or not for long.
-        rows_skipped: Rows left out, as was asked for: bad ones, and empty ones.
-        rows_empty: Rows whose prompt is empty, and that were asked.
+        rows_skipped: Rows left out, as was asked for: bad ones.
         cells_replaced: Cells that could not be read as they should be, and went along
             as what could be made of them.
         notes: What is to be known of the input, each a sentence.
@@ -74,7 +73,6 @@ class Statistics:
     requests_per_s: float | None = None
     waiting: str | None = None
     rows_skipped: int = 0
-    rows_empty: int = 0
     cells_replaced: int = 0
     notes: tuple[str, ...] = ()
 
@@ -126,7 +124,6 @@ class Meter:
     waiting_for_order: Callable[[], int] | None = None
     waiting: Callable[[float], str | None] | None = None
     rows_skipped: int = 0
-    rows_empty: int = 0
     cells_replaced: int = 0
     told: InputNotes | None = None
 
@@ -212,7 +209,6 @@ class Meter:
             requests_per_s=None if throttle is None else throttle.rate_per_s,
             waiting=None if self.waiting is None else self.waiting(now_s),
             rows_skipped=self.rows_skipped,
-            rows_empty=self.rows_empty,
             cells_replaced=self.cells_replaced + (told.replaced if told else 0),
             notes=tuple(told.notes) if told else (),
         )

@@ -52,7 +52,6 @@ class RunReport:
         stopped: Why the run ended before its end, for people; `None` when it did not.
         stop_reason: As `stopped`, for programs.
         rows_skipped: See `Statistics`.
-        rows_empty: See `Statistics`.
         cells_replaced: See `Statistics`.
         notes: See `Statistics`.
     """
@@ -77,7 +76,6 @@ class RunReport:
     stopped: str | None = None
     stop_reason: StopReason | None = None
     rows_skipped: int = 0
-    rows_empty: int = 0
     cells_replaced: int = 0
     notes: tuple[str, ...] = ()
 
@@ -131,7 +129,6 @@ def report_of(
         stopped=None if stopped is None else str(stopped),
         stop_reason=None if stopped is None else stopped.reason,
         rows_skipped=statistics.rows_skipped,
-        rows_empty=statistics.rows_empty,
         cells_replaced=statistics.cells_replaced,
         notes=statistics.notes,
     )

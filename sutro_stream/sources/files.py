@@ -96,7 +96,7 @@ class FileSource:
     def _accepted(self) -> Sequence[Accept]:
         """Which files of a folder are meant, the surest first."""
         if self.format is None:
-            return [lambda name: format_of_name(name) is not None]
+            return [_is_certain, lambda name: format_of_name(name) is not None]
         form = format_called(self.format)
         # One that is said to be of a format may have any name, but that of another.
         return [
@@ -162,6 +162,12 @@ class FileSource:
         if self.on_bad_row == "skip":
             parts.append("bad rows skipped")
         return ", ".join(parts)
+
+
+def _is_certain(name: str) -> bool:
+    """Whether a file of a folder has rows by its name; beside others, .json rarely."""
+    form = format_of_name(name)
+    return form is not None and form.name != "json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,3 +178,12 @@ async def test_types_are_those_of_arrow(tmp_path: Path) -> None:
                 ("d", pa.string()),
             ]
         )
+
+
+async def test_a_json_file_beside_others_is_not_one_of_rows(tmp_path: Path) -> None:
+    """It is a schema, most likely, or what somebody notes; alone it is rows."""
+    _written(tmp_path, b"[{}]", "schema.json")
+    _written(tmp_path, b'{"a":1}\n')
+    assert await _values(tmp_path) == [{"a": 1}]
+    (tmp_path / "rows.jsonl").unlink()
+    assert await _values(tmp_path) == [{}]
