@@ -34,6 +34,7 @@ from sutro_stream.settings import Settings
 from sutro_stream.sources.files import FileSource
 from sutro_stream.sources.source import Source
 from sutro_stream.sources.url import UrlSource
+from sutro_stream.storage.stored import why
 from sutro_stream.values.function import Function
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.prompts import Prompt
@@ -249,5 +250,4 @@ def _read(path: Path, option: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        raise ConfigurationError(f"{option} {path}: {reason}") from None
+        raise ConfigurationError(f"{option} {path}: {why(error)}") from None

@@ -32,7 +32,7 @@ from sutro_stream.ledger.opening import sweep
 from sutro_stream.pipeline.pipeline import Pipeline
 from sutro_stream.pipeline.report import RunReport, RunStatus
 from sutro_stream.settings import Settings
-from sutro_stream.sinks.formats import sink_for
+from sutro_stream.sinks.files import FileSink
 from sutro_stream.sinks.sink import Sink
 from sutro_stream.values.endpoint import USUAL_DIALECT
 from sutro_stream.values.instructions import Instructions
@@ -56,7 +56,7 @@ def execute(options: RunOptions, settings: Settings) -> int:
     output = options.output
     if output is None:
         raise AssertionError
-    sink = sink_for(output, options.kept_columns, options.told_details)
+    sink = FileSink(output, columns=options.kept_columns, details=options.told_details)
     answering, answered = _answering(options, settings)
     pipeline = answered | sink
     ledger = pipeline.ledger_path
@@ -171,7 +171,7 @@ def _mode(options: RunOptions, ledger: Path) -> OpenMode:
 
 
 def _failures_sink(options: RunOptions) -> Sink | None:
-    return None if options.failures_to is None else sink_for(options.failures_to, None)
+    return None if options.failures_to is None else FileSink(options.failures_to)
 
 
 def _kept(ledger: Path) -> str:
@@ -201,7 +201,7 @@ def _report(report: RunReport, *, quiet: bool) -> int:
 def _try_out(options: RunOptions, settings: Settings) -> int:
     columns = options.kept_columns
     if options.output is not None:
-        sink_for(options.output, columns)
+        FileSink(options.output, columns=columns)
     prompts, instructions = prompts_of(options)
     name = _name(options, settings, instructions)
     ending = run_until_signal(

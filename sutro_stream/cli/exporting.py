@@ -7,7 +7,7 @@ from pathlib import Path
 from sutro_stream.cli.signals import Stopped, run_until_signal
 from sutro_stream.errors import ConfigurationError, StoreError
 from sutro_stream.ledger.export import Export, open_export
-from sutro_stream.sinks.formats import sink_for
+from sutro_stream.sinks.files import FileSink
 from sutro_stream.sinks.sink import Sink
 
 
@@ -19,7 +19,7 @@ def export_to(ledger: Path, output: Path, *, overwrite: bool) -> Export:
         StoreError: There is no ledger, or nothing in it.
         SinkError: The file cannot be written.
     """
-    sink = sink_for(output, None)
+    sink = FileSink(output)
     if output.exists() and not overwrite:
         raise ConfigurationError(
             f"{output} exists already; choose another name, or add --overwrite"

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from sutro_stream.errors import ConfigurationError, SourceError
+from sutro_stream.formats.csv_options import CsvOptions
+from sutro_stream.storage.stored import StoredFile
 from sutro_stream.values.ascii import is_ascii
-from sutro_stream.values.rows import RowBatch
+from sutro_stream.values.outcomes import ErrorKind, RowError
+from sutro_stream.values.rows import Refused, RowBatch
 
 CHUNK_ROWS = 16_384
 """Rows of a chunk, at most, when the user says nothing.
@@ -92,6 +96,7 @@ def joined(
                 rows += rest.num_rows
                 size += rest.nbytes
     except Exception:
+        # Whatever ends the reading: the rows before it are delivered.
         if held:
             yield _join(held)
         raise
@@ -101,6 +106,29 @@ def joined(
 
 def _join(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
     return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
+
+
+def bad_row(file: StoredFile, reason: str, field: str | None = None) -> RowError:
+    """Why a row, or its cell of a column, is refused."""
+    message = f"{file.label}: {reason}"
+    return RowError(kind=ErrorKind.BAD_ROW, message=message, field=field)
+
+
+def with_broken_cells(
+    file: StoredFile, rows: RowBatch, broken: Sequence[Refused], options: CsvOptions
+) -> Iterator[RowBatch]:
+    """Rows of which some cells are broken: refused, unless that ends the reading.
+
+    Raises:
+        SourceError: It ends the reading, behind the rows before.
+    """
+    if broken and options.encoding_errors == "stop":
+        first, error = min(broken, key=lambda cell: cell[0])
+        if first:
+            yield rows.slice(0, first)
+        row_index = rows.first_index + first
+        raise SourceError(error.message, path=file.label, row_index=row_index)
+    yield replace(rows, refused=(*rows.refused, *broken)) if broken else rows
 
 
 def project(

@@ -18,20 +18,19 @@ import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from sutro_stream.errors import SourceError
-from sutro_stream.formats.chunks import assemble, sound_text
+from sutro_stream.formats.chunks import assemble, bad_row, sound_text, with_broken_cells
 from sutro_stream.formats.csv_dialect import Dialect
 from sutro_stream.formats.csv_options import CsvOptions
 from sutro_stream.formats.csv_records import count_lines, is_blank
 from sutro_stream.formats.format import Told
 from sutro_stream.formats.text_stream import BrokenTextError, ByteStream, open_text
 from sutro_stream.storage.stored import StoredFile, file_error
-from sutro_stream.values.outcomes import ErrorKind, RowError
+from sutro_stream.values.outcomes import RowError
 from sutro_stream.values.rows import Refused, RowBatch
 
 # Each call of the parser waits for a thread of its own: with half of this, all takes a
@@ -250,7 +249,7 @@ class CsvBlocks:
                 continue
             columns = "1 column" if fields == 1 else f"{fields} columns"
             reason = f"line {line}: {columns} where {expected} are expected"
-            refused.append((len(places), self._refusal(reason)))
+            refused.append((len(places), bad_row(self._file, reason)))
             places.append(None)
         if not places:
             return
@@ -289,24 +288,14 @@ class CsvBlocks:
             first_index=self._row,
             refused=tuple(refused),
         )
-        if broken and self._options.encoding_errors == "replace":
-            self._told.replaced += len(broken)
-        elif broken:
-            errors = [self._broken_cell(*cell) for cell in self._places(block, broken)]
-            if self._options.encoding_errors == "stop":
-                first = min(offset for offset, _ in broken)
-                if first:
-                    yield rows.slice(0, first)
-                at = [offset for offset, _ in broken].index(first)
-                raise SourceError(
-                    errors[at].message,
-                    path=self._file.label,
-                    row_index=self._row + first,
-                )
-            found = zip((offset for offset, _ in broken), errors, strict=True)
-            rows = replace(rows, refused=(*refused, *found))
         self._row += len(rows)
-        yield rows
+        if self._options.encoding_errors == "replace":
+            self._told.replaced += len(broken)
+            yield rows
+            return
+        errors = [self._broken_cell(*cell) for cell in self._places(block, broken)]
+        cells = zip((offset for offset, _ in broken), errors, strict=True)
+        yield from with_broken_cells(self._file, rows, list(cells), self._options)
 
     # Telling.
 
@@ -314,6 +303,8 @@ class CsvBlocks:
         self, block: bytes, cells: Sequence[tuple[int, str]]
     ) -> list[tuple[int, str]]:
         """The lines of cells, in place of the offsets of their rows."""
+        if not cells:
+            return []
         lines = [line for line, _ in self._rows(block)]
         return [(lines[offset], name) for offset, name in cells]
 
@@ -322,17 +313,13 @@ class CsvBlocks:
             f"{self._file.label}: {self._broken_text()}; or --encoding-errors replace"
         )
         reason = f"line {line}, column {name!r}: not {self._encoding} text"
-        return self._refusal(reason, name)
+        return bad_row(self._file, reason, name)
 
     def _broken_text(self) -> str:
         return (
             f"not all of it is {self._encoding} text; pass the encoding that the file "
             "has (--encoding cp1252, ...)"
         )
-
-    def _refusal(self, reason: str, field: str | None = None) -> RowError:
-        message = f"{self._file.label}: {reason}"
-        return RowError(kind=ErrorKind.BAD_ROW, message=message, field=field)
 
     def _look_closer(
         self, block: bytes, rows: int, columns: Sequence[pa.Array]

@@ -15,6 +15,7 @@ from sutro_stream.formats.csv_records import Grammar, count_lines, is_blank
 from sutro_stream.formats.format import Told
 from sutro_stream.formats.text_stream import BrokenTextError, is_utf_8, open_text
 from sutro_stream.storage.stored import StoredFile, file_error
+from sutro_stream.storage.transfer import is_web_page
 
 _SAMPLE_BYTES = 1 << 20
 _SAMPLE_RECORDS = 1_000
@@ -24,7 +25,6 @@ _BY_SUFFIX = {".tsv": "\t", ".tab": "\t", ".psv": "|"}
 _SEPARATOR_LINE = re.compile(rb"sep=([^\r\n])\r?\n?", re.IGNORECASE)
 # The parser takes some kilobytes for each.
 _MOST_COLUMNS = 20_000
-_PAGE_STARTS = (b"<!doctype html", b"<html")
 _LEGACY = "cp1252"
 # A few bytes that are no text are a fault of their rows; more are another encoding.
 _LEAST_FOREIGN = 3
@@ -64,7 +64,7 @@ def find_dialect(file: StoredFile, options: CsvOptions, told: Told) -> Dialect:
         SourceError: It is empty, no text, or has lines before its header.
     """
     encoding, text, is_whole = _sample(file, options, told)
-    if text.lstrip()[:20].lower().startswith(_PAGE_STARTS):
+    if is_web_page(text[:1_000]):
         raise file_error(file, "this is a web page, not CSV")
     sample = _Sample(file, options, told, text, is_whole=is_whole)
     return sample.dialect(encoding)

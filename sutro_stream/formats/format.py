@@ -8,6 +8,7 @@ from typing import IO, Protocol, TypeAlias
 
 import pyarrow as pa
 
+from sutro_stream.errors import ConfigurationError
 from sutro_stream.formats.csv_options import CsvOptions
 from sutro_stream.storage.stored import StoredFile
 from sutro_stream.values.rows import RowBatch
@@ -31,6 +32,9 @@ class Told:
         """Say this, unless it was said before."""
         self.notes[note] = None
 
+
+WRITTEN_PACKED = ".gz"
+"""Ending of what is written packed as a whole."""
 
 NO_COLUMNS = pa.schema([])
 """The hidden ones of most files."""
@@ -103,12 +107,20 @@ class WriteOptions:
         row_group_rows: Rows of a row group of Parquet; fewer only in the last, or
             where the limit in bytes ends it.
         row_group_bytes: Bytes of rows, before encoding, that end a row group.
-        csv_safe: Whether cells that a spreadsheet would run begin with an apostrophe.
     """
 
     row_group_rows: int = 50_000
     row_group_bytes: int = 64 * 2**20
-    csv_safe: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigurationError: A row group would hold nothing.
+        """
+        if self.row_group_rows < 1 or self.row_group_bytes < 1:
+            message = "row_group_rows and row_group_bytes must be at least 1"
+            raise ConfigurationError(message)
 
 
 Encode: TypeAlias = Callable[[IO[bytes], pa.Schema, WriteOptions], Encoder]
@@ -126,7 +138,7 @@ class Format:
         name: As it is given by `--format`.
         title: As messages call it.
         suffixes: Lower-case endings of file names, the usual one first.
-        media_types: Of HTTP.
+        written: Those of them that files are written with.
         magic: What every file begins with, `b""` where nothing tells.
         is_packed: Whether files may be compressed as a whole, with a suffix for it.
         look: See `Look`.
@@ -136,8 +148,14 @@ class Format:
     name: str
     title: str
     suffixes: tuple[str, ...]
-    media_types: tuple[str, ...] = ()
+    written: tuple[str, ...] = ()
     magic: bytes = b""
     is_packed: bool = True
     look: Look
     encode: Encode | None = None
+
+    @property
+    def endings(self) -> tuple[str, ...]:
+        """Of names that files are written with, packed ones too."""
+        packed = [suffix + WRITTEN_PACKED for suffix in self.written]
+        return (*self.written, *(packed if self.is_packed else ()))

@@ -151,7 +151,7 @@ def fitting(kind: pa.DataType) -> Callable[[Any], Any]:
         return _of((int, float), _floating)
     if kind == pa.int64():
         return _of(int, _whole)
-    return _of({pa.string(): str, pa.bool_(): bool}.get(kind, type(None)), _same)
+    return _of({pa.string(): str, pa.bool_(): bool}.get(kind, type(None)))
 
 
 def text_of(value: Any) -> str | None:
@@ -176,7 +176,9 @@ def sound(value: Any) -> tuple[Any, bool]:
     return value, True
 
 
-def _of(kinds: Any, change: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _of(
+    kinds: Any, change: Callable[[Any], Any] = lambda value: value
+) -> Callable[[Any], Any]:
     def fitted(value: Any) -> Any:
         if value is None:
             return None
@@ -199,8 +201,4 @@ def _floating(value: float) -> float:
 def _whole(value: int) -> int:
     if not _LEAST <= value <= _MOST:
         raise MisfitError
-    return value
-
-
-def _same(value: Any) -> Any:
     return value

@@ -19,9 +19,8 @@ import msgspec
 import orjson
 import pyarrow as pa
 
-from sutro_stream.formats.bad_rows import bad_row, with_broken_cells
 from sutro_stream.formats.cells import check_types, json_column, json_values
-from sutro_stream.formats.chunks import assemble
+from sutro_stream.formats.chunks import assemble, bad_row, with_broken_cells
 from sutro_stream.formats.csv_options import CsvOptions
 from sutro_stream.formats.format import NO_COLUMNS, Format, Told, WriteOptions
 from sutro_stream.formats.json_records import Broken, Value, Values, open_values
@@ -58,28 +57,10 @@ class JsonTable:
     options: CsvOptions
     told: Told
     types: _Types
-
-    @property
-    def schema(self) -> pa.Schema:
-        """See `TableFile`."""
-        return pa.schema(
-            [(name, plain_text(kind)) for name, kind in self.types.items()]
-        )
-
-    @property
-    def hidden(self) -> pa.Schema:
-        """See `TableFile`."""
-        return NO_COLUMNS
-
-    @property
-    def row_count(self) -> int | None:
-        """See `TableFile`."""
-        return None
-
-    @property
-    def ambiguous(self) -> frozenset[str]:
-        """See `TableFile`."""
-        return frozenset()
+    schema: pa.Schema
+    hidden: pa.Schema = NO_COLUMNS
+    row_count: int | None = None
+    ambiguous: frozenset[str] = frozenset()
 
     def batches(
         self, columns: Sequence[str], *, first_row: int, chunk_rows: int
@@ -92,7 +73,10 @@ class JsonTable:
             for portion in portions:
                 batch, broken = rows.of(portion, first_row)
                 first_row += len(batch)
-                yield from with_broken_cells(batch, broken, self.options, self.told)
+                if self.options.encoding_errors == "replace":
+                    self.told.replaced += len(broken)
+                    broken.clear()
+                yield from with_broken_cells(self.file, batch, broken, self.options)
 
 
 def look(file: StoredFile, options: CsvOptions, told: Told) -> JsonTable:
@@ -106,7 +90,8 @@ def look(file: StoredFile, options: CsvOptions, told: Told) -> JsonTable:
         told(
             f"{file.label}: column {name!r} has values of different kinds, read as text"
         )
-    return JsonTable(file=file, options=options, told=told, types=types)
+    schema = _plain_schema(types)
+    return JsonTable(file=file, options=options, told=told, types=types, schema=schema)
 
 
 class _Seen:
@@ -145,8 +130,7 @@ class _Rows:
     def __init__(self, file: StoredFile, types: _Types) -> None:
         self._file = file
         self._types = types
-        fields = [(name, plain_text(kind)) for name, kind in types.items()]
-        self._schema = pa.schema(fields)
+        self._schema = _plain_schema(types)
         self._decoder = _decoder(types, is_all=False)
         self._fitting = {name: fitting(kind) for name, kind in types.items()}
         members = [f"m{at}" for at in range(len(types))]
@@ -222,6 +206,10 @@ class _Rows:
         return bad_row(self._file, reason, name)
 
 
+def _plain_schema(types: _Types) -> pa.Schema:
+    return pa.schema([(name, plain_text(kind)) for name, kind in types.items()])
+
+
 def _decoder(types: _Types, *, is_all: bool) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(record(types, is_all=is_all))
 
@@ -245,11 +233,13 @@ def _object(value: Any) -> dict[str, Any] | None:
 class _LinesEncoder:
     """See `Encoder`. A null is `null`; what JSON lacks is in `cells`."""
 
+    _title = "JSON Lines"
+
     def __init__(
         self, file: IO[bytes], schema: pa.Schema, options: WriteOptions
     ) -> None:
         del options
-        check_types(schema, json_column, "JSON")
+        check_types(schema, json_column, self._title)
         self._file = file
         self._names = schema.names
 
@@ -279,6 +269,7 @@ class _LinesEncoder:
 class _ArrayEncoder(_LinesEncoder):
     """The same lines in an array."""
 
+    _title = "JSON"
     _before = b"[\n"
 
     def _lines(self, records: pa.RecordBatch) -> bytearray:
@@ -294,12 +285,7 @@ JSONL = Format(
     name="jsonl",
     title="JSON Lines",
     suffixes=(".jsonl", ".ndjson", ".jsonlines"),
-    media_types=(
-        "application/jsonl",
-        "application/x-ndjson",
-        "application/ndjson",
-        "application/x-jsonlines",
-    ),
+    written=(".jsonl", ".ndjson"),
     magic=b'{"',
     look=look,
     encode=_LinesEncoder,
@@ -309,7 +295,7 @@ JSON = Format(
     name="json",
     title="JSON",
     suffixes=(".json",),
-    media_types=("application/json",),
+    written=(".json",),
     magic=b"[",
     look=look,
     encode=_ArrayEncoder,

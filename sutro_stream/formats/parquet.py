@@ -20,10 +20,12 @@ import pyarrow.parquet as pq
 from sutro_stream.errors import SourceError
 from sutro_stream.formats.chunks import (
     assemble,
+    bad_row,
     distinct,
     joined,
     plain_schema,
     sound_text,
+    with_broken_cells,
 )
 from sutro_stream.formats.csv_options import CsvOptions
 from sutro_stream.formats.format import NO_COLUMNS, Format, Told
@@ -31,7 +33,6 @@ from sutro_stream.formats.parquet_encoder import ParquetEncoder
 from sutro_stream.formats.parquet_groups import RowGroups, UnreadableError, checked_rows
 from sutro_stream.storage.files import LocalFile
 from sutro_stream.storage.stored import StoredFile, file_error, unreadable
-from sutro_stream.values.outcomes import ErrorKind, RowError
 from sutro_stream.values.rows import Refused, RowBatch
 
 _MAGIC = b"PAR1"
@@ -121,24 +122,14 @@ class ParquetTable:
         for name, column in zip(records.schema.names, records.columns, strict=True):
             found, offsets, what = self._sound(column)
             columns.append(found)
-            refused += (
-                (
-                    offset,
-                    self._refusal(f"row {row + offset}, column {name!r}: {what}", name),
-                )
-                for offset in offsets
-            )
+            for offset in offsets:
+                reason = f"row {row + offset}, column {name!r}: {what}"
+                refused.append((offset, bad_row(self.file, reason, name)))
         rows = RowBatch(
             records=assemble(columns, records.schema, rows=records.num_rows),
             first_index=first_row + row,
-            refused=tuple(refused),
         )
-        if refused and self.options.encoding_errors == "stop":
-            offset, error = min(refused, key=lambda each: each[0])
-            yield rows.slice(0, offset)
-            at = rows.first_index + offset
-            raise SourceError(error.message, path=self.file.label, row_index=at)
-        yield rows
+        yield from with_broken_cells(self.file, rows, refused, self.options)
 
     def _sound(self, column: pa.Array) -> tuple[pa.Array, list[int], str]:
         """The column, offsets of cells that are not as they were, and why."""
@@ -156,10 +147,6 @@ class ParquetTable:
                 "replace reads the rest of it"
             )
         return found, offsets, "not UTF-8 text"
-
-    def _refusal(self, reason: str, field: str) -> RowError:
-        message = f"{self.file.label}: {reason}"
-        return RowError(kind=ErrorKind.BAD_ROW, message=message, field=field)
 
     def _error(self, broken: UnreadableError, row: int, row_index: int) -> SourceError:
         cause = broken.__cause__
@@ -300,11 +287,7 @@ PARQUET = Format(
         ".parquet.zst",
         ".parquet.brotli",
     ),
-    media_types=(
-        "application/vnd.apache.parquet",
-        "application/x-parquet",
-        "application/parquet",
-    ),
+    written=(".parquet",),
     magic=_MAGIC,
     is_packed=False,
     look=look,

@@ -44,11 +44,6 @@ def format_of_name(name: str) -> Format | None:
     return None
 
 
-def format_of_type(media_type: str) -> Format | None:
-    """What a file is by the media type that a server tells; `None` unknown."""
-    return next((one for one in FORMATS if media_type in one.media_types), None)
-
-
 def format_of(file: StoredFile) -> Format:
     """What a file is: by its name, or else by its first bytes.
 
@@ -67,13 +62,8 @@ def format_of(file: StoredFile) -> Format:
     for one in FORMATS:
         if one.magic and start.startswith(one.magic):
             return one
+    suffixes = ", ".join(suffix for one in FORMATS for suffix in one.suffixes)
     raise ConfigurationError(
-        f"{file.label}: not a known input format; names end in {known_suffixes()}, or "
+        f"{file.label}: not a known input format; names end in {suffixes}, or "
         "say which it is with --format"
     )
-
-
-def known_suffixes() -> str:
-    """The endings of names, for messages; without those that tell what packs it."""
-    suffixes = (suffix for one in FORMATS for suffix in one.suffixes)
-    return ", ".join(suffix for suffix in suffixes if suffix.count(".") == 1)

@@ -20,8 +20,6 @@ PACKED: Mapping[str, str] = {
 }
 """What packs files as a whole, by the suffix behind that of the format."""
 
-USUAL_ENCODING = "utf-8"
-
 _PACKED_MAGIC = {
     b"\x1f\x8b": "gzip",
     b"\x28\xb5\x2f\xfd": "zstd",

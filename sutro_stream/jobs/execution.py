@@ -45,7 +45,7 @@ from sutro_stream.ledger.inspection import inspect
 from sutro_stream.pipeline.file_pipeline import FilePipeline
 from sutro_stream.pipeline.infer import Infer
 from sutro_stream.pipeline.pipeline import Pipeline
-from sutro_stream.sinks.parquet import ParquetSink
+from sutro_stream.sinks.files import FileSink
 from sutro_stream.values.catalogue import Model, ModelKind
 from sutro_stream.values.instructions import Instructions
 from sutro_stream.values.job import Job, JobProgress, JobSpec, RunType
@@ -181,7 +181,9 @@ class JobExecution:
                 advises=False,
             )
             filing = FilePipeline(
-                (pipeline | infer).prepare, ParquetSink(work.files.results), form
+                (pipeline | infer).prepare,
+                FileSink(work.files.results, format="parquet"),
+                form,
             )
             try:
                 # The ledger goes when the job's end is stored: a crash between the

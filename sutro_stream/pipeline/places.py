@@ -13,9 +13,7 @@ from sutro_stream.errors import ConfigurationError
 from sutro_stream.formats.csv_options import CsvOptions
 from sutro_stream.pipeline.pipeline import Pipeline
 from sutro_stream.pipeline.sifting import OnBadRow
-from sutro_stream.sinks.csv import CsvSink
-from sutro_stream.sinks.jsonl import JsonlSink
-from sutro_stream.sinks.parquet import ParquetSink
+from sutro_stream.sinks.files import FileSink
 from sutro_stream.sources.files import FileSource
 from sutro_stream.sources.memory import RowsSource
 from sutro_stream.sources.url import DOWNLOAD_TIMEOUT_S, MAX_DOWNLOAD_BYTES, UrlSource
@@ -158,7 +156,7 @@ def write_parquet(
     *,
     columns: Sequence[str] | None = None,
     details: Sequence[Detail] = (),
-) -> ParquetSink:
+) -> FileSink:
     """Write results to a Parquet file, put in place whole.
 
     Args:
@@ -166,7 +164,8 @@ def write_parquet(
         columns: Input columns to keep, in this order; `None` keeps all.
         details: What else to tell of each answer in columns; see `values.details`.
     """
-    return ParquetSink(Path(path), columns=listed(columns), details=tuple(details))
+    kept = listed(columns)
+    return FileSink(Path(path), columns=kept, details=tuple(details), format="parquet")
 
 
 def write_csv(
@@ -174,9 +173,10 @@ def write_csv(
     *,
     columns: Sequence[str] | None = None,
     details: Sequence[Detail] = (),
-) -> CsvSink:
+) -> FileSink:
     """Write results to a CSV file; see `write_parquet`."""
-    return CsvSink(Path(path), columns=listed(columns), details=tuple(details))
+    kept = listed(columns)
+    return FileSink(Path(path), columns=kept, details=tuple(details), format="csv")
 
 
 def write_jsonl(
@@ -184,9 +184,10 @@ def write_jsonl(
     *,
     columns: Sequence[str] | None = None,
     details: Sequence[Detail] = (),
-) -> JsonlSink:
+) -> FileSink:
     """Write results as JSON, one object a line; see `write_parquet`."""
-    return JsonlSink(Path(path), columns=listed(columns), details=tuple(details))
+    kept = listed(columns)
+    return FileSink(Path(path), columns=kept, details=tuple(details), format="jsonl")
 
 
 def listed(names: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -17,17 +17,30 @@ import gzip
 import os
 import stat
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import IO, Protocol, TypeAlias, TypeVar, cast
+from typing import IO, TypeAlias, TypeVar, cast
 
 import anyio
 import anyio.to_thread
 import pyarrow as pa
 
 from sutro_stream.errors import ConfigurationError, SinkError, SutroStreamError
+from sutro_stream.formats.format import (
+    WRITTEN_PACKED,
+    Encoder,
+    Format,
+    WriteOptions,
+)
+from sutro_stream.formats.table import FORMATS, format_called
 from sutro_stream.sinks.sink import Writer
 from sutro_stream.storage.temporary import Claim, claim, sweep
 from sutro_stream.values.file_identity import file_identity
@@ -44,29 +57,66 @@ _GZIP_LEVEL = 1
 _DISCARD_LIMIT_S = 5
 
 
-class Encoder(Protocol):
-    """Turns rows into the bytes of one format.
+ReturnT = TypeVar("ReturnT")
+_Encode: TypeAlias = Callable[[IO[bytes], pa.Schema], Encoder]
 
-    Concurrency: blocking; called from one thread at a time, not always the same.
+
+@dataclass(frozen=True, slots=True)
+class FileSink:
+    """A file of any format that is written; text is packed when its name says so.
+
+    Attributes:
+        path: The final name.
+        columns: Input columns to keep, in this order; `None` keeps all.
+        details: What else is told of each answer; see `values.details`.
+        format: A name of `formats.table`; `None` tells it by the suffix, in any case.
+        options: Where the format leaves a choice.
     """
 
-    def write(self, records: pa.RecordBatch) -> None:
-        """Append rows; some may be held back until `finish`."""
+    path: Path
+    _: KW_ONLY
+    columns: Sequence[str] | None = None
+    details: Sequence[str] = ()
+    format: str | None = None
+    options: WriteOptions = field(default_factory=WriteOptions)
 
-    def finish(self) -> None:
-        """Write all that is left; the file itself stays open."""
+    def __post_init__(self) -> None:
+        """Check the format.
 
-    def abandon(self) -> None:
-        """Let go of everything; the bytes written do not matter any more."""
+        Raises:
+            ConfigurationError: It is not known by the suffix, or by that name.
+        """
+        self._format()
 
+    def open(self, schema: pa.Schema) -> AbstractAsyncContextManager[Writer]:
+        """See `Sink`."""
+        form, options = self._format(), self.options
+        encode = form.encode
+        if encode is None:
+            raise ConfigurationError(f"{self.path}: {form.title} is not written")
+        gzipped = form.is_packed and self.path.name.lower().endswith(WRITTEN_PACKED)
+        return staged(
+            self.path,
+            schema,
+            lambda file, schema: encode(file, schema, options),
+            gzipped=gzipped,
+        )
 
-ReturnT = TypeVar("ReturnT")
-Encode: TypeAlias = Callable[[IO[bytes], pa.Schema], Encoder]
+    def _format(self) -> Format:
+        if self.format is not None:
+            return format_called(self.format)
+        for one in FORMATS:
+            if self.path.name.lower().endswith(one.endings):
+                return one
+        known = ", ".join(ending for one in FORMATS for ending in one.endings)
+        raise ConfigurationError(
+            f"{self.path}: the format is not known by its suffix; choose one of {known}"
+        )
 
 
 @asynccontextmanager
 async def staged(
-    path: Path, schema: pa.Schema, encode: Encode, *, gzipped: bool = False
+    path: Path, schema: pa.Schema, encode: _Encode, *, gzipped: bool = False
 ) -> AsyncIterator[Writer]:
     """Open a temporary file beside `path` and write to it through an encoder.
 
@@ -164,7 +214,7 @@ class _StagedFile:
         self._closed = False
         self._parts: _Parts | None = None
 
-    def create(self, encode: Encode, schema: pa.Schema) -> None:
+    def create(self, encode: _Encode, schema: pa.Schema) -> None:
         with self._step(), ExitStack() as undo:
             final = Path(os.path.realpath(self.path))
             mode = _check_place(self.path, final)

@@ -27,6 +27,7 @@ from sutro_stream.sources.source import Reader
 from sutro_stream.sources.threaded import ReadPlan, open_threaded
 from sutro_stream.storage.download import download
 from sutro_stream.storage.files import LocalFile
+from sutro_stream.storage.stored import why
 from sutro_stream.storage.transfer import shown_url
 
 MAX_DOWNLOAD_BYTES = 8 << 30
@@ -157,9 +158,8 @@ async def _temporary_folder(name: str) -> AsyncIterator[Path]:
         try:
             await to_thread.run_sync(make)
         except OSError as error:
-            reason = (error.strerror or type(error).__name__).lower()
             raise SourceError(
-                f"{name}: no temporary folder can be made: {reason}", path=name
+                f"{name}: no temporary folder can be made: {why(error)}", path=name
             ) from error
         yield made[0]
     finally:

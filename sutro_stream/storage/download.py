@@ -28,6 +28,7 @@ from sutro_stream.errors import (
 )
 from sutro_stream.flow.retry import RetryPolicy
 from sutro_stream.storage.guard import NotAllowedError, guarded_connector
+from sutro_stream.storage.stored import why
 from sutro_stream.storage.transfer import (
     Offer,
     Progress,
@@ -105,8 +106,7 @@ async def download(source: RemoteFile, folder: Path) -> Path:
     except OSError as error:
         if isinstance(error, SourceError):
             raise
-        reason = (error.strerror or type(error).__name__).lower()
-        message = f"{source.name}: the download cannot be stored: {reason}"
+        message = f"{source.name}: the download cannot be stored: {why(error)}"
         raise SourceError(message, path=source.name) from error
     finally:
         with CancelScope(shield=True):

@@ -14,7 +14,7 @@ from typing import BinaryIO, TypeAlias
 from urllib.parse import unquote
 
 from sutro_stream.errors import ConfigurationError, SourceError, SourceNotFoundError
-from sutro_stream.storage.stored import add_content, file_error, unreadable
+from sutro_stream.storage.stored import add_content, unreadable
 from sutro_stream.values.file_identity import file_identity
 
 Paths: TypeAlias = str | PathLike[str] | Sequence[str | PathLike[str]]
@@ -64,10 +64,6 @@ class LocalFile:
         """See `StoredFile`."""
         with self.path.open("rb") as file:
             add_content(digest, file, self.size())
-
-    def error(self, reason: str, *, row_index: int | None = None) -> SourceError:
-        """An error about this file, not raised."""
-        return file_error(self, reason, row_index=row_index)
 
 
 def describe(paths: Paths) -> str:

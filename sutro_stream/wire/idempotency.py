@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sutro_stream.wire.api_error import ApiError, invalid, not_found
+from sutro_stream.wire.api_error import ApiError, invalid
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -39,8 +39,3 @@ def in_progress(*, retry_after_s: int = 1) -> ApiError:
         message,
         headers={"Retry-After": str(retry_after_s)},
     )
-
-
-def unknown_submission() -> ApiError:
-    """No submission was made with this key by this account."""
-    return not_found("A submission with this key", code="submission_not_found")

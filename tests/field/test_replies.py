@@ -16,7 +16,7 @@ from sutro_stream.jobs.result_form import JobResults, ResultColumns
 from sutro_stream.jobs.tally import Tally
 from sutro_stream.pipeline.file_pipeline import FilePipeline
 from sutro_stream.pipeline.validation import validate
-from sutro_stream.sinks.parquet import ParquetSink
+from sutro_stream.sinks.files import FileSink
 from sutro_stream.testing import (
     ChatRequest,
     GarbageBody,
@@ -162,7 +162,7 @@ async def test_a_job_counts_its_cut_answers(tmp_path: Path) -> None:
 
     async with ScriptedEngine(cutting) as engine:
         pipeline = ss.from_rows(rows) | ss.prompts("text") | ss.infer(engine)
-        sink = ParquetSink(tmp_path / "results.parquet")
+        sink = FileSink(tmp_path / "results.parquet")
         await FilePipeline(pipeline.prepare, sink, form).run()
     assert tallies[-1].cut == 10
 

@@ -12,7 +12,7 @@ from sutro_stream.jobs.result_form import JobResults, ResultColumns
 from sutro_stream.jobs.result_table import Selection
 from sutro_stream.jobs.results_file import JobResultsFile
 from sutro_stream.pipeline.file_pipeline import FilePipeline
-from sutro_stream.sinks.parquet import ParquetSink
+from sutro_stream.sinks.files import FileSink
 from sutro_stream.testing.scripted_engine import ScriptedEngine, ScriptedReply
 
 SCHEMA = {
@@ -40,7 +40,7 @@ async def test_a_run_makes_the_results_of_a_job(tmp_path: Path) -> None:
         )
         filing = FilePipeline(
             pipeline.prepare,
-            ParquetSink(folder.results),
+            FileSink(folder.results, format="parquet"),
             lambda shape: JobResults(shape, ResultColumns(id_column="key")),
         )
         report = await filing.run()

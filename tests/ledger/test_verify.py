@@ -12,7 +12,7 @@ from sutro_stream.errors import ConfigurationError, StoreError
 from sutro_stream.ledger.identity import WorkIdentity
 from sutro_stream.ledger.inspection import verify
 from sutro_stream.ledger.ledger import open_ledger
-from sutro_stream.sinks.formats import sink_for
+from sutro_stream.sinks.files import FileSink
 from sutro_stream.values.outcomes import Answer, Outcome
 
 Make = Callable[..., Outcome]
@@ -66,7 +66,7 @@ def cells(outcomes: list[Outcome]) -> list[tuple[str | None, str | None]]:
 async def write(path: Path, rows: list[tuple[str | None, str | None]]) -> None:
     """An output file, as a run writes it."""
     columns = [range(len(rows)), [row[0] for row in rows], [row[1] for row in rows]]
-    async with sink_for(path).open(SCHEMA) as writer:
+    async with FileSink(path).open(SCHEMA) as writer:
         await writer.write(pa.record_batch(columns, schema=SCHEMA))
         await writer.finish()
 

@@ -13,7 +13,7 @@ import pytest
 
 import sutro_stream as ss
 from sutro_stream.ledger.inspection import verify
-from sutro_stream.sinks.formats import sink_for
+from sutro_stream.sinks.files import FileSink
 from sutro_stream.testing import ScriptedEngine, ScriptedReply
 from sutro_stream.values.outcomes import ErrorKind
 
@@ -84,7 +84,7 @@ async def test_a_file_of_vectors_is_held_against_its_ledger(
     async with ScriptedEngine(vector) as engine:
         rows = ss.from_rows(["a", "[0.1,0.2,0.3]", "no"])
         pipeline = rows | ss.prompts() | ss.embed(engine, concurrency=1)
-        await (pipeline | sink_for(out)).run(keep_ledger=True)
+        await (pipeline | FileSink(out)).run(keep_ledger=True)
     assert verify(Path(f"{out}.ledger"), out) == []
 
 

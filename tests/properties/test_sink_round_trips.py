@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sutro_stream.sinks.formats import sink_for
+from sutro_stream.sinks.files import FileSink
 
 Row: TypeAlias = dict[str, Any]
 
@@ -79,7 +79,7 @@ def through(
     records = pa.RecordBatch.from_pylist(rows, schema=schema)
 
     async def write(path: Path) -> None:
-        async with sink_for(path).open(schema) as writer:
+        async with FileSink(path).open(schema) as writer:
             start = 0
             for size in cuts:
                 await writer.write(records.slice(start, size))

@@ -17,7 +17,7 @@ import pyarrow.csv as pa_csv
 import pytest
 
 from sutro_stream.errors import ConfigurationError
-from sutro_stream.sinks.csv import CsvSink
+from sutro_stream.sinks.files import FileSink
 from sutro_stream.sinks.sink import Sink
 from sutro_stream.testing.sink_suite import SinkSuite
 
@@ -30,7 +30,7 @@ class TestCsvSink(SinkSuite):
     file_name = "out.csv"
 
     def make_sink(self, path: Path) -> Sink:
-        return CsvSink(path)
+        return FileSink(path)
 
     def read_back(self, path: Path) -> list[dict[str, Any]]:
         return pl.read_csv(path, schema=READ_AS).to_dicts()
@@ -52,7 +52,7 @@ class TestGzippedCsvSink(TestCsvSink):
 async def written(folder: Path, **columns: Any) -> Path:
     """A file with these columns."""
     records = pa.record_batch(columns)
-    sink = CsvSink(folder / "out.csv")
+    sink = FileSink(folder / "out.csv")
     async with sink.open(records.schema) as writer:
         await writer.write(records)
         await writer.finish()
@@ -157,6 +157,6 @@ async def test_a_type_that_has_no_text_is_refused_on_opening(tmp_path: Path) -> 
     """Nothing is sent for a file that cannot be written."""
     schema = pa.schema([("span", pa.month_day_nano_interval())])
     with pytest.raises(ConfigurationError, match=r"'span'.*CSV cannot hold"):
-        async with CsvSink(tmp_path / "out.csv").open(schema):
+        async with FileSink(tmp_path / "out.csv").open(schema):
             pass
     assert list(tmp_path.iterdir()) == []

@@ -17,12 +17,12 @@ from pathlib import Path
 import anyio
 import pyarrow as pa
 from sutro_stream.errors import SinkError
-from sutro_stream.sinks.formats import sink_for
+from sutro_stream.sinks.files import FileSink
 
 async def fill(path, batches):
     generator = random.Random(0)
     schema = pa.schema([("text", pa.string())])
-    async with sink_for(path).open(schema) as writer:
+    async with FileSink(path).open(schema) as writer:
         for _ in range(batches):
             text = generator.randbytes(500_000).hex()
             await writer.write(pa.record_batch([pa.array([text])], schema=schema))

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from sutro_stream.errors import ConfigurationError, SinkError
-from sutro_stream.sinks.jsonl import JsonlSink
+from sutro_stream.sinks.files import FileSink
 from sutro_stream.sinks.sink import Sink
 from sutro_stream.testing.sink_suite import SinkSuite
 
@@ -25,7 +25,7 @@ class TestJsonlSink(SinkSuite):
     file_name = "out.jsonl"
 
     def make_sink(self, path: Path) -> Sink:
-        return JsonlSink(path)
+        return FileSink(path)
 
     def read_back(self, path: Path) -> list[dict[str, Any]]:
         return loaded(path.read_bytes())
@@ -50,7 +50,7 @@ def loaded(content: bytes) -> list[dict[str, Any]]:
 
 async def written(folder: Path, records: pa.RecordBatch) -> Path:
     """A file with these rows."""
-    sink = JsonlSink(folder / "out.jsonl")
+    sink = FileSink(folder / "out.jsonl")
     async with sink.open(records.schema) as writer:
         await writer.write(records)
         await writer.finish()
@@ -118,7 +118,7 @@ async def test_a_type_without_counterpart_is_refused_on_opening(tmp_path: Path) 
     """Nothing is sent for a file that cannot be written."""
     schema = pa.schema([("span", pa.month_day_nano_interval())])
     with pytest.raises(ConfigurationError, match=r"'span'.*JSON Lines cannot hold"):
-        async with JsonlSink(tmp_path / "out.jsonl").open(schema):
+        async with FileSink(tmp_path / "out.jsonl").open(schema):
             pass
     assert list(tmp_path.iterdir()) == []
 

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from sutro_stream.errors import ConfigurationError
-from sutro_stream.sinks.parquet import ParquetSink
+from sutro_stream.formats.format import WriteOptions
+from sutro_stream.sinks.files import FileSink
 from sutro_stream.sinks.sink import Sink
 from sutro_stream.testing.sink_suite import SinkSuite
 
@@ -23,7 +24,7 @@ class TestParquetSink(SinkSuite):
     file_name = "out.parquet"
 
     def make_sink(self, path: Path) -> Sink:
-        return ParquetSink(path)
+        return FileSink(path)
 
     def read_back(self, path: Path) -> list[dict[str, Any]]:
         return pl.read_parquet(path).to_dicts()
@@ -32,7 +33,7 @@ class TestParquetSink(SinkSuite):
         return pl.read_parquet(path).columns
 
 
-async def write(sink: ParquetSink, *batches: pa.RecordBatch) -> None:
+async def write(sink: FileSink, *batches: pa.RecordBatch) -> None:
     """Make the file of these rows."""
     async with sink.open(batches[0].schema) as writer:
         for records in batches:
@@ -48,7 +49,9 @@ def group_sizes(path: Path) -> list[int]:
 
 async def test_small_writes_become_full_row_groups(tmp_path: Path) -> None:
     """Every row group but the last has the rows asked for, however they came."""
-    sink = ParquetSink(tmp_path / "out.parquet", row_group_rows=1_000)
+    sink = FileSink(
+        tmp_path / "out.parquet", options=WriteOptions(row_group_rows=1_000)
+    )
     batches = [pa.record_batch({"n": [0] * size}) for size in [7] * 500 + [2_600, 10]]
     await write(sink, *batches)
     assert group_sizes(sink.path) == [1_000] * 6 + [110]
@@ -56,14 +59,16 @@ async def test_small_writes_become_full_row_groups(tmp_path: Path) -> None:
 
 async def test_row_groups_have_50_000_rows_by_default(tmp_path: Path) -> None:
     """Large enough to compress, small enough to read in bounded memory."""
-    sink = ParquetSink(tmp_path / "out.parquet")
+    sink = FileSink(tmp_path / "out.parquet")
     await write(sink, pa.record_batch({"n": list(range(120_000))}))
     assert group_sizes(sink.path) == [50_000, 50_000, 20_000]
 
 
 async def test_long_cells_end_a_row_group_early(tmp_path: Path) -> None:
     """The limit in bytes bounds memory where the limit in rows does not."""
-    sink = ParquetSink(tmp_path / "out.parquet", row_group_bytes=5_000_000)
+    sink = FileSink(
+        tmp_path / "out.parquet", options=WriteOptions(row_group_bytes=5_000_000)
+    )
     cells = pa.record_batch({"text": ["x" * 1_000_000] * 4})
     await write(sink, *[cells] * 10)
     assert max(group_sizes(sink.path)) <= 16
@@ -74,7 +79,7 @@ async def test_long_cells_end_a_row_group_early(tmp_path: Path) -> None:
 def test_a_limit_below_one_is_refused(rows: int, size: int) -> None:
     """A row group of nothing would never end."""
     with pytest.raises(ConfigurationError, match="at least 1"):
-        ParquetSink(Path("out"), row_group_rows=rows, row_group_bytes=size)
+        WriteOptions(row_group_rows=rows, row_group_bytes=size)
 
 
 async def test_nested_columns_keep_their_types(tmp_path: Path) -> None:
@@ -93,7 +98,7 @@ async def test_nested_columns_keep_their_types(tmp_path: Path) -> None:
             ]
         ),
     )
-    sink = ParquetSink(tmp_path / "out.parquet")
+    sink = FileSink(tmp_path / "out.parquet")
     await write(sink, records)
     assert pq.read_table(sink.path).to_pylist() == records.to_pylist()
 
@@ -101,7 +106,7 @@ async def test_nested_columns_keep_their_types(tmp_path: Path) -> None:
 async def test_dictionary_columns_stay_dictionaries(tmp_path: Path) -> None:
     """Categories are categories for whoever reads the file."""
     column = pa.array(["a", "b", None, "a"]).dictionary_encode()
-    sink = ParquetSink(tmp_path / "out.parquet")
+    sink = FileSink(tmp_path / "out.parquet")
     await write(sink, pa.record_batch({"kind": column}))
     table = pq.read_table(sink.path)
     assert table.schema.field("kind").type == pa.dictionary(pa.int32(), pa.string())
@@ -133,7 +138,7 @@ async def test_dictionaries_may_outgrow_their_index_type(
         )
         for part in range(4)
     ]
-    sink = ParquetSink(tmp_path / "out.parquet")
+    sink = FileSink(tmp_path / "out.parquet")
     await write(sink, *batches)
     expected = [row for records in batches for row in records.to_pylist()]
     assert pq.read_table(sink.path).to_pylist() == expected
@@ -142,7 +147,7 @@ async def test_dictionaries_may_outgrow_their_index_type(
 async def test_every_reader_sees_typed_columns(tmp_path: Path) -> None:
     """polars, duckdb and pyarrow open the file and agree on the types."""
     records = pa.record_batch({"n": [1], "score": [0.5], "good": [True], "text": ["t"]})
-    sink = ParquetSink(tmp_path / "out.parquet")
+    sink = FileSink(tmp_path / "out.parquet")
     await write(sink, records)
     assert pq.read_schema(sink.path).types == records.schema.types
     polars_types = [pl.Int64, pl.Float64, pl.Boolean, pl.String]
@@ -156,6 +161,6 @@ async def test_a_type_that_parquet_lacks_is_refused_on_opening(tmp_path: Path) -
     """Nothing is sent for a file that cannot be written."""
     schema = pa.schema([("span", pa.month_day_nano_interval())])
     with pytest.raises(ConfigurationError, match="month_day_nano_interval"):
-        async with ParquetSink(tmp_path / "out.parquet").open(schema):
+        async with FileSink(tmp_path / "out.parquet").open(schema):
             pass
     assert list(tmp_path.iterdir()) == []

@@ -17,8 +17,7 @@ import pyarrow as pa
 import pytest
 
 from sutro_stream.errors import ConfigurationError, SinkError
-from sutro_stream.sinks.csv import CsvSink
-from sutro_stream.sinks.files import staged
+from sutro_stream.sinks.files import FileSink, staged
 from sutro_stream.storage.temporary import claim, sweep
 
 RECORDS = pa.record_batch({"text": ["x"] * 5_000})
@@ -150,7 +149,7 @@ async def test_a_folder_without_permission_is_an_error_on_opening(
 async def test_a_folder_that_takes_no_files_is_an_error_on_opening() -> None:
     """Also for root, in one line that names the file."""
     with pytest.raises(SinkError, match=r"^cannot write /proc/out.csv: [^\n]+$"):
-        async with CsvSink(Path("/proc/out.csv")).open(RECORDS.schema):
+        async with FileSink(Path("/proc/out.csv")).open(RECORDS.schema):
             raise AssertionError("the sink has opened")
 
 

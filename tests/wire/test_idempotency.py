@@ -9,7 +9,6 @@ from sutro_stream.wire.idempotency import (
     conflict,
     in_progress,
     parse_idempotency_key,
-    unknown_submission,
 )
 
 KEY = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -40,4 +39,3 @@ def test_each_refusal_has_its_status() -> None:
     """And one that goes away says when to ask again."""
     assert (conflict().status, conflict().code) == (409, "idempotency_conflict")
     assert in_progress().headers == {"Retry-After": "1"}
-    assert unknown_submission().status == 404
